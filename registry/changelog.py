@@ -1,0 +1,151 @@
+"""Read what was fingerprinted, in commit order; this is all that replicas see of the database.
+
+    lock order = position order = commit order
+
+The insert trigger on `fingerprint` takes one transaction-scoped advisory lock and only then draws the
+position, and PostgreSQL releases that lock after the commit has become visible. So once a reader has seen
+position p, no position below p can appear later, and `position > p` never skips a row. Positions have gaps
+(an insert that is rolled back keeps its number) and start at 1; 0 means "nothing replayed yet".
+
+Source: AcoustID server (2026), fingerprint changelog. tests/registry/test_changelog.py holds the order with
+two connections. Not covered: deletions, there are none; retention, the log is kept for good.
+"""
+
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, func, select
+
+from registry.tables import EMBEDDING_WIDTH, ChangelogRow, FingerprintRow, FpModelRow, GenerationRow
+
+BATCH_ROWS = 512  # a row is one second of speech or one whole utterance: 0.1 to 20 MB a batch
+
+
+@dataclass(frozen=True)
+class Change:
+    """The windows of one fingerprint row. Arrays are read-only."""
+
+    position: int
+    generation_ordinal: int  # dense enough to sort by; rises with the generation's begin
+    generation_id: uuid.UUID
+    first_window: int  # number of codes_ND[0] within its generation
+    codes_ND: NDArray[np.int8]  # unit vectors times 127
+    informative_N: NDArray[np.bool_]  # False: silence, never to be indexed
+    weights_sha256: str  # hex, of the network that made the codes
+
+
+@dataclass(frozen=True)
+class GenerationCodes:
+    """All windows of one generation so far, from window 0 on. Arrays are read-only."""
+
+    generation_ordinal: int
+    generation_id: uuid.UUID
+    codes_ND: NDArray[np.int8]
+    informative_N: NDArray[np.bool_]
+
+
+def read(connection: Connection, after: int, limit: int = BATCH_ROWS) -> list[Change]:
+    """Changes with `position > after`, lowest first, at most `limit`; an empty list means "up to date".
+
+    Safe to call from any number of connections at once. Never keep the transaction open while waiting.
+    """
+    statement = (
+        select(
+            ChangelogRow.position,
+            GenerationRow.ordinal,
+            GenerationRow.generation_id,
+            FingerprintRow.first_window,
+            FingerprintRow.num_windows,
+            FingerprintRow.codes,
+            FingerprintRow.informative,
+            FpModelRow.weights_sha256,
+        )
+        .join(
+            FingerprintRow,
+            (FingerprintRow.generation_ordinal == ChangelogRow.generation_ordinal)
+            & (FingerprintRow.first_window == ChangelogRow.first_window),
+        )
+        .join(GenerationRow, GenerationRow.ordinal == FingerprintRow.generation_ordinal)
+        .join(FpModelRow, FpModelRow.fp_model_id == FingerprintRow.fp_model_id)
+        .where(ChangelogRow.position > after)
+        .order_by(ChangelogRow.position)
+        .limit(limit)
+    )
+    return [
+        Change(
+            position=row.position,
+            generation_ordinal=row.ordinal,
+            generation_id=row.generation_id,
+            first_window=row.first_window,
+            codes_ND=unpack_codes(row.codes),
+            informative_N=unpack_informative(row.informative, row.num_windows),
+            weights_sha256=bytes(row.weights_sha256).hex(),
+        )
+        for row in connection.execute(statement)
+    ]
+
+
+def replay(connection: Connection, after: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[Change]]:
+    """Every change behind `after`, in batches, until there are no more."""
+    while changes := read(connection, after, batch_rows):
+        yield changes
+        after = changes[-1].position
+
+
+def last_position(connection: Connection) -> int:
+    """The highest committed position, 0 when nothing was ever fingerprinted."""
+    return connection.execute(select(func.coalesce(func.max(ChangelogRow.position), 0))).scalar_one()
+
+
+def fetch_codes(connection: Connection, generation_ordinals: Iterable[int]) -> dict[int, GenerationCodes]:
+    """All windows of the given generations, keyed by ordinal; unknown or still empty ones are absent.
+
+    Windows are contiguous from 0 (the trigger refuses anything else), so row n of `codes_ND` is window n.
+    """
+    statement = (
+        select(
+            GenerationRow.ordinal,
+            GenerationRow.generation_id,
+            FingerprintRow.num_windows,
+            FingerprintRow.codes,
+            FingerprintRow.informative,
+        )
+        .join(GenerationRow, GenerationRow.ordinal == FingerprintRow.generation_ordinal)
+        .where(FingerprintRow.generation_ordinal.in_(sorted(set(generation_ordinals))))
+        .order_by(FingerprintRow.generation_ordinal, FingerprintRow.first_window)
+    )
+    chunks: dict[int, tuple[uuid.UUID, list[NDArray[np.int8]], list[NDArray[np.bool_]]]] = {}
+    for row in connection.execute(statement):
+        _, codes, informative = chunks.setdefault(row.ordinal, (row.generation_id, [], []))
+        codes.append(unpack_codes(row.codes))
+        informative.append(unpack_informative(row.informative, row.num_windows))
+    return {
+        ordinal: GenerationCodes(ordinal, generation_id, np.concatenate(codes), np.concatenate(informative))
+        for ordinal, (generation_id, codes, informative) in chunks.items()
+    }
+
+
+def pack_codes(codes_ND: NDArray[np.int8]) -> bytes:
+    """int8 [N, D] as stored: C order, N * D bytes."""
+    _, D = codes_ND.shape
+    if codes_ND.dtype != np.int8 or D != EMBEDDING_WIDTH:
+        raise ValueError(f"codes must be int8 [N, {EMBEDDING_WIDTH}], not {codes_ND.dtype} {codes_ND.shape}")
+    return codes_ND.tobytes()
+
+
+def unpack_codes(stored: bytes | memoryview) -> NDArray[np.int8]:
+    """Inverse of `pack_codes`."""
+    return np.frombuffer(stored, dtype=np.int8).reshape(-1, EMBEDDING_WIDTH)
+
+
+def pack_informative(informative_N: NDArray[np.bool_]) -> bytes:
+    """bool [N] as stored: ceil(N / 8) bytes, the first window in the highest bit, padded with 0."""
+    return np.packbits(informative_N).tobytes()
+
+
+def unpack_informative(stored: bytes | memoryview, num_windows: int) -> NDArray[np.bool_]:
+    """Inverse of `pack_informative`."""
+    return np.unpackbits(np.frombuffer(stored, dtype=np.uint8), count=num_windows).astype(np.bool_)

@@ -1,0 +1,99 @@
+"""The registry's tables as typed models; migrations/versions creates them and repeats them on purpose.
+
+generation             one row for each utterance that was, or was about to be, released
+fp_model               the fingerprint networks whose codes are in the registry
+fingerprint            packed windows of one chunk of one generation; rows are never changed or removed
+fingerprint_changelog  one row for each fingerprint row, in commit order: what replicas replay
+
+A generation holds about 250 bytes, a window 128 bytes of codes plus about 16 of overhead. Windows are packed
+because one row for each window costs 1.2 to 1.4 times the space and reads at half the speed.
+
+Dimensions: N windows, D = 128 embedding width. Source: AcoustID server (2026), changelog in commit order;
+differs: one table, no partitions or retention, since the log is 60 bytes for each second of speech.
+Not covered: account data; nothing here names a person.
+"""
+
+import enum
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, LargeBinary, MetaData, Text, Uuid
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+EMBEDDING_WIDTH = 128  # twin: migrations/versions/0001_registry.py, the check on fingerprint.codes
+CONTENT_ID_BITS = 48  # twin: the check on generation.content_id there
+
+# Advisory locks of the two-key form; the one-key form holds the owners' numbers (registry/owner.py), and
+# PostgreSQL keeps the two forms apart. Each purpose has one number.
+LOCK_SPACE = 0x6561726D  # "earm"
+LOCK_CHANGELOG = 1  # twin: the trigger function in migrations/versions/0001_registry.py
+LOCK_MIGRATIONS = 2  # twin: migrations/env.py
+
+
+class GenerationState(enum.StrEnum):
+    """Where a generation stands. Its windows are searchable in every state."""
+
+    OPEN = "open"  # begun; audio may be leaving now
+    COMPLETE = "complete"  # all of its audio is fingerprinted; duration and hash are final
+    ABORTED = "aborted"  # ended early, by its owner or by its owner's death; what was released is kept
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData()
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads this name from the class
+        datetime: TIMESTAMP(timezone=True),
+        dict[str, Any]: JSONB,
+        bytes: LargeBinary,
+        str: Text,
+        uuid.UUID: Uuid,
+    }
+
+
+class GenerationRow(Base):
+    __tablename__ = "generation"
+
+    # Rises in the order of insertion; a rolled back insert leaves a gap.
+    ordinal: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    generation_id: Mapped[uuid.UUID]
+    content_id: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    system: Mapped[str]
+    system_version: Mapped[str]
+    model: Mapped[str]
+    sample_rate_hz: Mapped[int] = mapped_column(Integer)  # of the source; the counts below are at 24 kHz
+    num_samples: Mapped[int] = mapped_column(BigInteger)  # fingerprinted so far; final once complete
+    pcm_sha256: Mapped[bytes | None]  # of the released float32 little-endian samples at 24 kHz
+    description: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB)
+    owner: Mapped[int] = mapped_column(BigInteger)  # registry/owner.py
+
+
+class FpModelRow(Base):
+    __tablename__ = "fp_model"
+
+    fp_model_id: Mapped[int] = mapped_column(Integer, Identity(always=True), primary_key=True)
+    weights_sha256: Mapped[bytes]
+    version: Mapped[str]
+
+
+class FingerprintRow(Base):
+    __tablename__ = "fingerprint"
+
+    generation_ordinal: Mapped[int] = mapped_column(ForeignKey("generation.ordinal"), primary_key=True)
+    first_window: Mapped[int] = mapped_column(Integer, primary_key=True)
+    num_windows: Mapped[int] = mapped_column(Integer)
+    fp_model_id: Mapped[int] = mapped_column(ForeignKey("fp_model.fp_model_id"))
+    codes: Mapped[bytes]  # int8 [N, D], C order, N = num_windows
+    informative: Mapped[bytes]  # one bit a window, first window in the highest bit, padded with 0
+
+
+class ChangelogRow(Base):
+    __tablename__ = "fingerprint_changelog"
+
+    position: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    created_at: Mapped[datetime]
+    generation_ordinal: Mapped[int] = mapped_column(BigInteger)
+    first_window: Mapped[int] = mapped_column(Integer)
