@@ -1,0 +1,24 @@
+"""Ground floor: waveforms in and out of files, resampling, mel spectrograms, attacks, the training corpus.
+
+Waveforms are float32, nominally in [-1, 1]; the project's rate is `SAMPLE_RATE_HZ`. A stranger's file goes
+through `decode` (a sandboxed child) and through nothing else.
+"""
+
+from audio.encode import encode, media_type, writable_containers
+from audio.errors import AudioError, AudioFormatError, CorpusError, DecodeError, DecodeFailure, EncodeError
+from audio.rates import SAMPLE_RATE_HZ
+from audio.resample import resample
+
+__all__ = [
+    "SAMPLE_RATE_HZ",
+    "AudioError",
+    "AudioFormatError",
+    "CorpusError",
+    "DecodeError",
+    "DecodeFailure",
+    "EncodeError",
+    "encode",
+    "media_type",
+    "resample",
+    "writable_containers",
+]
