@@ -44,7 +44,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Clip:
-    """One file of the corpus. `seconds` is None where no index states it; `text` where no transcript exists."""
+    """One file of the corpus. None: no index states the length, the licence or the words."""
 
     path: Path
     kind: Kind
@@ -69,16 +69,30 @@ def load(root: Path | str) -> list[Clip]:
     Raises CorpusError when the folder has no `speech.csv` or its columns are other than stated above.
     """
     root = Path(root)
-    index = root / "speech.csv"
     try:
         clips = [
-            Clip(root / "speech" / row["file"], Kind.SPEECH, row["source"], row["speaker"], float(row["seconds"]), row["licence"])
-            for row in _rows(index)
+            Clip(
+                path=root / "speech" / row["file"],
+                kind=Kind.SPEECH,
+                source=row["source"],
+                speaker=row["speaker"],
+                seconds=float(row["seconds"]),
+                licence=row["licence"],
+            )
+            for row in _rows(root / "speech.csv")
         ]
         for voice in sorted((root / "voice").glob("*.csv")):
             licence = VOICE_LICENCES.get(voice.stem)
             clips += [
-                Clip(root / "voice" / voice.stem / row["file"], Kind.SPEECH, voice.stem, voice.stem, None, licence, row["text"])
+                Clip(
+                    path=root / "voice" / voice.stem / row["file"],
+                    kind=Kind.SPEECH,
+                    source=voice.stem,
+                    speaker=voice.stem,
+                    seconds=None,
+                    licence=licence,
+                    text=row["text"],
+                )
                 for row in _rows(voice)
             ]
     except (OSError, KeyError, ValueError) as exc:
@@ -101,7 +115,7 @@ def split(clips: Iterable[Clip]) -> Split:
     parts = Split([], [], [])
     for clip in clips:
         bucket = _bucket(f"{clip.source}/{clip.speaker}")
-        if clip.source in ANONYMOUS_SOURCES and clip.kind is Kind.SPEECH or bucket <= 5:
+        if (clip.source in ANONYMOUS_SOURCES and clip.kind is Kind.SPEECH) or bucket <= 5:
             parts.train.append(clip)
         elif bucket == 6:
             parts.validation.append(clip)

@@ -52,7 +52,7 @@ class StreamHeader(NamedTuple):
     bit_rate: int | None
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The file gives no audio; `exit_status` says why."""
 
     def __init__(self, exit_status: Exit, message: str) -> None:
@@ -65,13 +65,13 @@ def read_samples(file: BinaryIO, container: str) -> Iterator[tuple["StreamHeader
 
     Yields (header, interleaved float32 bytes); the header is the same for all. Encoder priming and padding
     are cut as a player cuts them (Opus pre-skip, LAME header, MP4 edit list). Peaks above 1.0 are kept.
-    Raises Refused, or an FFmpeg error (av.FFmpegError, ValueError, MemoryError) for what FFmpeg refuses.
+    Raises RefusedError, or an FFmpeg error (av.FFmpegError, ValueError, MemoryError) for what FFmpeg refuses.
     """
     import av
 
     with av.open(file, "r", format=DEMUXERS[container], metadata_errors="replace") as media:
         if not media.streams.audio:
-            raise Refused(Exit.EMPTY, "the file has no audio track")
+            raise RefusedError(Exit.EMPTY, "the file has no audio track")
         stream = media.streams.audio[0]
         header = _header(stream, container)
         stream.codec_context.thread_count = 1  # a pool of threads would multiply what one file can take
@@ -86,7 +86,7 @@ def read_samples(file: BinaryIO, container: str) -> Iterator[tuple["StreamHeader
                 continue  # a damaged packet in the middle is skipped, as players do
             for frame in frames:
                 if (frame.sample_rate, frame.layout.nb_channels) != (header.sample_rate_hz, header.channels):
-                    raise Refused(Exit.UNSUPPORTED_LAYOUT, "the sample rate or the channels change inside the file")
+                    raise RefusedError(Exit.UNSUPPORTED_LAYOUT, "rate or channels change inside the file")
                 num_frames += 1
                 for out in to_float.resample(frame):
                     yield header, bytes(out.planes[0])[: out.samples * header.channels * 4]
@@ -96,8 +96,8 @@ def _header(stream: "av.AudioStream", container: str) -> "StreamHeader":
     context = stream.codec_context
     if context is None or context.name not in CODECS[container]:
         name = "unknown" if context is None else context.name
-        raise Refused(Exit.UNSUPPORTED_CODEC, f"codec {name} in {container}")
+        raise RefusedError(Exit.UNSUPPORTED_CODEC, f"codec {name} in {container}")
     rate_hz, channels = context.sample_rate, context.channels
     if not (MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ and 1 <= channels <= MAX_CHANNELS):
-        raise Refused(Exit.UNSUPPORTED_LAYOUT, f"{channels} channels at {rate_hz} Hz")
+        raise RefusedError(Exit.UNSUPPORTED_LAYOUT, f"{channels} channels at {rate_hz} Hz")
     return StreamHeader(context.codec.canonical_name, rate_hz, channels, stream.bit_rate or None)

@@ -70,8 +70,8 @@ def encode(
     Args: wav_CT float32 [C, T] or [T], nominally in [-1, 1], clipped there for integer formats; container one
     of `writable_containers()`; codec one of the container's (None: its first); bit_rate in bit/s for lossy
     codecs (None: the encoder's default).
-    Returns the file. Same input, same bytes. MP3, Opus and AAC at a rate they do not know are resampled to the
-    next higher one; Vorbis is always written as stereo, because FFmpeg's encoder knows nothing else.
+    Returns the file. Same input, same bytes. MP3, Opus and AAC at a rate they do not know are resampled to
+    the next higher one; Vorbis is always written as stereo, because FFmpeg's encoder knows nothing else.
     Raises EncodeError for a container, codec or shape that cannot be written, and for NaN or infinity.
     """
     target = _container(container)
@@ -91,7 +91,8 @@ def encode(
         return _mux(wav_CT, rate_hz, target.muxer, codec, bit_rate)
     except (av.FFmpegError, ValueError) as exc:
         raise EncodeError(
-            f"{codec} cannot be written with {wav_CT.shape[0]} channels at {rate_hz} Hz, bit rate {bit_rate}: {exc}"
+            f"{codec} cannot be written with {wav_CT.shape[0]} channels at {rate_hz} Hz, "
+            f"bit rate {bit_rate}: {exc}"
         ) from exc
 
 
@@ -113,7 +114,9 @@ def _mux(wav_CT: NDArray[np.float32], rate_hz: int, muxer: str, codec: str, bit_
     out = BytesIO()
     # bitexact: without it the Ogg serial number is random and two runs give different bytes.
     with av.open(out, "w", format=muxer, options={"fflags": "+bitexact"}) as media:
-        stream = media.add_stream(_ENCODERS.get(codec, codec), rate=rate_hz, options={"strict": "experimental"})
+        encoder = _ENCODERS.get(codec, codec)
+        stream = media.add_stream(encoder, rate=rate_hz, options={"strict": "experimental"})
+        assert isinstance(stream, av.AudioStream)
         frame = to_frame(wav_CT, rate_hz, _SAMPLE_FORMATS[codec])
         stream.codec_context.layout = frame.layout
         stream.codec_context.format = frame.format.name

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 
 HALF_LENGTH = 16
-"""Taps on each side of the centre, in samples of the slower rate: transition band about 8 % of its Nyquist."""
+"""Taps on each side of the centre, in samples of the slower rate: transition about 8 % of its Nyquist."""
 
 KAISER_BETA = 8.0
 """Stop band below -80 dB (Kaiser's formula gives 82 dB)."""
@@ -35,7 +35,8 @@ def resample(wav: NDArray[np.floating], from_hz: int, to_hz: int) -> NDArray[np.
         return wav_f32
     divisor = gcd(from_hz, to_hz)
     up, down = to_hz // divisor, from_hz // divisor
-    out = resample_poly(wav_f32, up, down, axis=-1, window=_low_pass(max(up, down)))
+    taps = _low_pass(max(up, down))
+    out = resample_poly(wav_f32, up, down, axis=-1, window=taps)  # type: ignore[call-overload]  # takes taps
     return np.asarray(out, dtype=np.float32)
 
 
