@@ -46,6 +46,9 @@ _RATES_HZ = {
 }
 """Rates of the codecs that do not take every rate; others are resampled to the next higher one."""
 
+_QUALITY_UNIT = 118
+"""FF_QP2LAMBDA of libavutil/avutil.h: one step of quality."""
+
 
 def writable_containers() -> tuple[str, ...]:
     """Names that `encode` takes as `container`."""
@@ -64,12 +67,14 @@ def encode(
     *,
     codec: str | None = None,
     bit_rate: int | None = None,
+    quality: int | None = None,
 ) -> bytes:
     """Encode a trusted waveform.
 
     Args: wav_CT float32 [C, T] or [T], nominally in [-1, 1], clipped there for integer formats; container one
     of `writable_containers()`; codec one of the container's (None: its first); bit_rate in bit/s for lossy
-    codecs (None: the encoder's default).
+    codecs (None: the encoder's default); quality 1 to 10, of Vorbis alone, which knows no bit rate (1: about
+    29 kbit/s, 2: 44, 3: 57 for speech).
     Returns the file. Same input, same bytes. MP3, Opus and AAC at a rate they do not know are resampled to
     the next higher one; Vorbis is always written as stereo, because FFmpeg's encoder knows nothing else.
     Raises EncodeError for a container, codec or shape that cannot be written, and for NaN or infinity.
@@ -83,12 +88,16 @@ def encode(
         raise EncodeError(f"expected [channels, samples] with 1 to 8 channels, got shape {wav_CT.shape}")
     if not np.isfinite(wav_CT).all():
         raise EncodeError("the waveform holds NaN or infinity; nothing was written")
+    if bit_rate is not None and codec == "vorbis":
+        raise EncodeError("Vorbis is written by quality, not by bit rate: give quality=1 to 10")
+    if quality is not None and (codec != "vorbis" or not 1 <= quality <= 10):
+        raise EncodeError("quality is for Vorbis alone, from 1 to 10")
     rate_hz = _accepted_rate(codec, sample_rate_hz)
     wav_CT = resample(wav_CT, sample_rate_hz, rate_hz)
     if codec == "vorbis" and wav_CT.shape[0] == 1:
         wav_CT = np.repeat(wav_CT, 2, axis=0)
     try:
-        return _mux(wav_CT, rate_hz, target.muxer, codec, bit_rate)
+        return _mux(wav_CT, rate_hz, target.muxer, codec, bit_rate, quality)
     except (av.FFmpegError, ValueError) as exc:
         raise EncodeError(
             f"{codec} cannot be written with {wav_CT.shape[0]} channels at {rate_hz} Hz, "
@@ -110,12 +119,22 @@ def _accepted_rate(codec: str, rate_hz: int) -> int:
     return next((accepted for accepted in rates if accepted > rate_hz), rates[-1])
 
 
-def _mux(wav_CT: NDArray[np.float32], rate_hz: int, muxer: str, codec: str, bit_rate: int | None) -> bytes:
+def _mux(
+    wav_CT: NDArray[np.float32],
+    rate_hz: int,
+    muxer: str,
+    codec: str,
+    bit_rate: int | None,
+    quality: int | None,
+) -> bytes:
     out = BytesIO()
+    options = {"strict": "experimental"}
+    if quality is not None:
+        options |= {"flags": "+qscale", "global_quality": str(quality * _QUALITY_UNIT)}
     # bitexact: without it the Ogg serial number is random and two runs give different bytes.
     with av.open(out, "w", format=muxer, options={"fflags": "+bitexact"}) as media:
         encoder = _ENCODERS.get(codec, codec)
-        stream = media.add_stream(encoder, rate=rate_hz, options={"strict": "experimental"})
+        stream = media.add_stream(encoder, rate=rate_hz, options=options)
         assert isinstance(stream, av.AudioStream)
         frame = to_frame(wav_CT, rate_hz, _SAMPLE_FORMATS[codec])
         stream.codec_context.layout = frame.layout
