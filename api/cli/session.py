@@ -1,0 +1,100 @@
+"""What the commands share: settings from the options, an open service, input and output as bytes.
+
+Every heavy import happens inside a function here, never at the top.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api.cli.errors import CommandError, UsageError
+
+if TYPE_CHECKING:
+    from api.service import Service
+    from api.settings import Settings
+
+STANDARD_STREAM = "-"
+
+
+def settings(args: argparse.Namespace) -> "Settings":
+    """The service's settings: defaults, then environment, then the options that were given.
+
+    Raises UsageError when a value does not fit, naming it.
+    """
+    from pydantic import ValidationError
+
+    from api.settings import Settings
+
+    given = {name: getattr(args, name) for name in ("data_dir", "database_url") if hasattr(args, name)}
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        name = "_".join(map(str, first["loc"])) or "settings"
+        raise UsageError(f"{name.replace('_', '-')}: {first['msg']}") from exc
+
+
+@contextlib.contextmanager
+def open_service(args: argparse.Namespace) -> Iterator["Service"]:
+    """The whole service in this process: key, registry and index. Starting takes seconds the first time."""
+    from api.service import Service
+
+    service = Service.open(settings(args))
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def read_input(name: str) -> bytes:
+    """The bytes of a file, or of standard input for `-`. Raises CommandError with what to do."""
+    if name == STANDARD_STREAM:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except FileNotFoundError:
+        raise CommandError(f"{name}: there is no such file") from None
+    except IsADirectoryError:
+        raise CommandError(f"{name} is a folder; name the files in it") from None
+    except OSError as exc:
+        raise CommandError(f"{name} cannot be read: {exc.strerror}") from exc
+
+
+def write_output(name: str, data: bytes) -> None:
+    """Write to a file, whole or not at all, or to standard output for `-`.
+
+    A crash before the rename leaves a hidden `.part` file beside the target and the target as it was.
+    """
+    if name == STANDARD_STREAM:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    target = Path(name)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except OSError as exc:
+        partial.unlink(missing_ok=True)
+        raise CommandError(f"{name} cannot be written: {exc.strerror}; name another file with -o") from exc
+
+
+def refuse_terminal(name: str) -> None:
+    """Raises UsageError when audio would go to a terminal."""
+    if name == STANDARD_STREAM and os.isatty(sys.stdout.fileno()):
+        raise UsageError("audio is not written to a terminal; use `-o FILE` or redirect the output")
+
+
+def wants_json(args: argparse.Namespace) -> bool:
+    return getattr(args, "json", False)
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    print()

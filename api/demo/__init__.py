@@ -1,0 +1,1 @@
+"""The main job on real recordings, shown and judged: `server` starts it, `cases` alters, `report` prints."""

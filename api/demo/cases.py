@@ -1,0 +1,108 @@
+"""What the demo asks about: marked recordings, altered copies of them, a pasted mark, and people nobody marked.
+
+Dimension key: T samples at 24 kHz. Expectations are about the verdict only, and of two strengths: what must hold
+(`required`), and what must at least not be claimed (`FALSE_CLAIMS` for a copy of ours). How often each alteration is
+survived is a question for many clips: docs/benchmarks.md answers it, this does not.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api.demo.errors import DemoError
+from audio import SAMPLE_RATE_HZ, decode, edits, encode
+
+OURS = frozenset({"issued_here", "issued_here_altered"})
+NOT_CLAIMED_OF_OURS = frozenset({"issued_here", "issued_here_altered", "not_detected", "inconclusive"})
+NOT_ISSUED = frozenset({"mark_transplanted", "marked_unknown_issuer", "issued_here_altered", "not_detected"})
+HUMAN = frozenset({"not_detected"})
+
+MARKED = ("kathleen_1", "kerstin_1")
+NEVER_MARKED = ("kathleen_2", "amelia", "adocampo")
+"""kathleen_2 is the voice of kathleen_1 reading something else: a voice is not a recording."""
+VICTIM = "kerstin_2"
+"""The person onto whose clip kathleen_1's mark is pasted."""
+
+_CROP_S = (4.0, 7.0)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One of the repository's recordings, as the file that is sent."""
+
+    name: str
+    data: bytes
+    wav_T: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A recording and what POST /v1/marks made of it."""
+
+    original: Recording
+    data: bytes
+    wav_T: NDArray[np.float32]
+    generation_id: str
+    content_id: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file to ask about. `required`: the verdicts that are right; any other fails the demo."""
+
+    file_name: str
+    data: bytes
+    required: frozenset[str]
+
+
+def load_recording(assets: Path, name: str) -> Recording:
+    """Read one recording. Raises DemoError when the repository's recordings are not there."""
+    path = assets / f"{name}.flac"
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise DemoError(
+            f"{path} cannot be read; the demo needs the recordings in tests/assets, so run it in a clone of the repository"
+        ) from exc
+    return Recording(name, data, decode(data).wav_T)
+
+
+def build_cases(marked: list[Marked], victim: Recording, never_marked: list[Recording]) -> list[Case]:
+    """All files, in the order of the table. Deterministic."""
+    cases = [case for one in marked for case in _copies(one)]
+    cases.append(Case(f"{victim.name}_pasted_mark.flac", _flac(_paste(marked[0], victim.wav_T)), NOT_ISSUED))
+    cases += [Case(f"{human.name}_unmarked.flac", human.data, HUMAN) for human in never_marked]
+    return cases
+
+
+def _copies(marked: Marked) -> list[Case]:
+    name, wav_T = marked.original.name, marked.wav_T
+    start, end = (round(at_s * SAMPLE_RATE_HZ) for at_s in _CROP_S)
+    mp3 = encode(wav_T, SAMPLE_RATE_HZ, "mp3", bit_rate=32_000)
+    opus = encode(wav_T, SAMPLE_RATE_HZ, "ogg", codec="opus", bit_rate=12_000)
+    return [
+        Case(f"{name}_marked.flac", marked.data, frozenset({"issued_here"})),
+        Case(f"{name}_mp3_32k.mp3", mp3, OURS),
+        Case(f"{name}_opus_12k.ogg", opus, OURS),
+        Case(f"{name}_telephone_band.flac", _edited(wav_T, "telephone_band"), OURS),
+        Case(f"{name}_noise_10db.flac", _edited(wav_T, "noise_10db"), NOT_CLAIMED_OF_OURS),
+        Case(f"{name}_crop_3s.flac", _flac(wav_T[start:end]), OURS),
+        Case(f"{name}_speed_1.05.flac", _edited(wav_T, "speed_1.05"), NOT_CLAIMED_OF_OURS),
+    ]
+
+
+def _edited(wav_T: NDArray[np.float32], edit: str) -> bytes:
+    return _flac(edits.apply(wav_T, edit, seed=0))
+
+
+def _paste(marked: Marked, victim_T: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What an attacker does who has the original and the marked file: their difference, added to another clip."""
+    T = min(len(marked.wav_T), len(victim_T))
+    residual_T = marked.wav_T[:T] - marked.original.wav_T[:T]
+    return victim_T[:T] + residual_T
+
+
+def _flac(wav_T: NDArray[np.float32]) -> bytes:
+    return encode(wav_T, SAMPLE_RATE_HZ, "flac")

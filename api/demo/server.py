@@ -1,0 +1,98 @@
+"""A real `earmark serve` in a child process, on a free port of the loopback interface, with throwaway data.
+
+The child is asked to stop with SIGTERM, so that it stops its PostgreSQL as it would in service; only one that does
+not answer is killed. A crash of the demo itself leaves the child running and a folder `earmark-demo-*` in the
+temporary folder; nothing else.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from api.demo.errors import DemoError
+
+_START_LIMIT_S = 180.0  # the first start creates a database cluster: 3 s on an idle machine, far more on a busy one
+_STOP_LIMIT_S = 60.0
+_REQUEST_LIMIT_S = 120.0
+_POLL_S = 0.2
+_LOG_LINES_SHOWN = 15
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[httpx.Client]:
+    """A client whose base URL is a server that is ready. Server, database and data are gone afterwards.
+
+    Raises DemoError when the server does not get ready or does not stop; its last log lines are in the message.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="earmark-demo-"))
+    # Root's temporary folders are closed to others, and as root PostgreSQL runs as an unprivileged user: that
+    # user must be able to pass through. Passing is not listing, and the data folder below is closed by its owner.
+    folder.chmod(0o711)
+    try:
+        with _server_process(folder) as base_url, httpx.Client(base_url=base_url, timeout=_REQUEST_LIMIT_S) as client:
+            yield client
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _server_process(folder: Path) -> Iterator[str]:
+    port = _free_port()
+    log_path = folder / "server.log"
+    command = [sys.executable, "-m", "api.cli.main", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--data-dir", str(folder / "data")]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("EARMARK_")}
+    with log_path.open("wb") as log:
+        # A group of its own: Ctrl-C then reaches the demo only, and the demo stops the server in order.
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        base_url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(process, base_url, log_path)
+        yield base_url
+    finally:
+        _stop(process, log_path)
+
+
+def _free_port() -> int:
+    """A port that was free a moment ago. Another process may take it before the server does: the start then fails."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path: Path) -> None:
+    deadline_s = time.monotonic() + _START_LIMIT_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            raise DemoError(f"the server ended at its start with exit code {process.returncode}:\n{_tail(log_path)}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{base_url}/readyz", timeout=5.0).is_success:
+                return
+        time.sleep(_POLL_S)
+    raise DemoError(f"the server was not ready after {_START_LIMIT_S:.0f} s:\n{_tail(log_path)}")
+
+
+def _stop(process: subprocess.Popen[bytes], log_path: Path) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise DemoError(f"the server did not stop within {_STOP_LIMIT_S:.0f} s:\n{_tail(log_path)}") from None
+
+
+def _tail(log_path: Path) -> str:
+    return "\n".join(log_path.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:])
