@@ -33,7 +33,8 @@ def scale(wav_T: Wav, *, factor: float) -> Wav:
 def quantise(wav_T: Wav, *, levels: int) -> Wav:
     """Round to `levels` evenly spaced values in [-1, 1]."""
     step = 2.0 / (levels - 1)
-    return (np.rint((np.clip(wav_T, -1, 1) + 1) / step) * step - 1).astype(np.float32)
+    out_T = np.rint((np.clip(wav_T, -1, 1) + 1) / step) * step - 1
+    return np.asarray(out_T, dtype=np.float32)
 
 
 def compress(wav_T: Wav, *, threshold_db: float, ratio: float) -> Wav:
