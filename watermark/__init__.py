@@ -1,0 +1,24 @@
+"""Watermarks for speech: embed a payload, detect it later, say how sure. Importing this starts nothing."""
+
+from watermark.detector import Detector
+from watermark.embedder import Embedder
+from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError
+from watermark.keyed.embed import EmbedState
+from watermark.keys import Key
+from watermark.payload import ID_BITS
+from watermark.result import Detection, MarkSegment, Outcome
+
+__all__ = [
+    "ID_BITS",
+    "Detection",
+    "Detector",
+    "EmbedState",
+    "Embedder",
+    "Key",
+    "KeyFileError",
+    "MarkSegment",
+    "Outcome",
+    "SignalError",
+    "StreamClosedError",
+    "WatermarkError",
+]

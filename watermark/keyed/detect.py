@@ -1,0 +1,134 @@
+"""Detect the keyed mark: find the pilot, read the payload, mark off the spans that carry it.
+
+The order, with the numbers used below:
+(1) features; too little audible audio is inconclusive;
+(2) the pilot is searched in windows of 5 s and in the whole, the best z is paid for by all trials;
+(3) windows that agree on an offset are one track, a track is one marked recording;
+(4) the payload of a track is read from all of its tiles, and counts when its tag verifies;
+(5) with the payload known every tile is known: the spans are where tiles agree with it.
+
+Cost: linear in the audio, about 0.02 of its duration on one core. Not covered: speed or pitch changed by
+more than about 0.3 %, which the features of geometry.py do not survive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from watermark import payload
+from watermark.keyed import features, geometry, spans
+from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_FRAMES, SAMPLE_RATE_HZ, TILE_FRAMES, Layout
+from watermark.keyed.search import (
+    NUM_OFFSETS,
+    PilotSearch,
+    Sync,
+    false_alarm_probability,
+    fold,
+    threshold,
+    windows,
+)
+from watermark.keys import Key
+from watermark.result import Detection, MarkSegment, Outcome
+
+Floats = npt.NDArray[np.float32]
+
+MAX_FALSE_ALARM_PROBABILITY = 1e-3
+MIN_AUDIBLE_S = 1.0
+_SAME_TRACK_FRAMES = 3  # 15 ms: offsets of one recording drift with the clocks of what recorded it
+_TRACKS_READ = 8  # loudest first; audio spliced from more recordings is reported by its best ones
+
+
+@dataclass(frozen=True)
+class Track:
+    """Windows that agree on an offset: `sync` is the best of them, the frames run from first to last."""
+
+    sync: Sync
+    first_frame: int
+    end_frame: int
+
+
+class KeyedDetector:
+    """The keyed scheme's detector for one key."""
+
+    def __init__(self, key: Key) -> None:
+        self._key = key
+        self._layout = Layout.of(key)
+        self._search = PilotSearch(self._layout)
+
+    def detect(self, wav_T: Floats) -> Detection:
+        """Return what the 24 kHz waveform shows. `wav_T` must be finite."""
+        # (1)
+        features_FK = features.tile_features(wav_T)
+        audible_s = float((features_FK != 0).any(axis=1).sum()) * HOP_SAMPLES / SAMPLE_RATE_HZ
+        if audible_s < MIN_AUDIBLE_S:
+            short = len(wav_T) < MIN_AUDIBLE_S * SAMPLE_RATE_HZ
+            reason = f"{'too short' if short else 'silent'}: {audible_s:.1f} s audible, 1 s is needed"
+            limit = threshold(MAX_FALSE_ALARM_PROBABILITY, NUM_OFFSETS)
+            return Detection(Outcome.INCONCLUSIVE, 0.0, limit, 1.0, None, (), reason)
+        # (2)
+        syncs = [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
+        num_trials = len(syncs) * NUM_OFFSETS
+        best = max(syncs, key=lambda sync: sync.z)
+        p_false = false_alarm_probability(best.z, num_trials)
+        limit = threshold(MAX_FALSE_ALARM_PROBABILITY, num_trials)
+        if best.z < limit:
+            return Detection(Outcome.NOT_FOUND, best.z, limit, p_false, None)
+        # (3), (4), (5)
+        segments: list[MarkSegment] = []
+        for track in _tracks([sync for sync in syncs if sync.z >= limit]):
+            segments += self._read(features_FK, track)
+        segments = spans.without_overlap(segments)
+        named = [segment for segment in segments if segment.payload is not None]
+        longest = max(named, key=lambda s: s.end_s - s.start_s, default=None)
+        content_id = longest.payload if longest else None
+        return Detection(Outcome.FOUND, best.z, limit, p_false, content_id, tuple(segments))
+
+    def _read(self, features_FK: Floats, track: Track) -> list[MarkSegment]:
+        """Return the spans of one track, with its payload where one verifies."""
+        content_id, offset = None, track.sync.offset_frames
+        # The best offset first, then its neighbours: in three tries a random word verifies with 3 / 65536.
+        for shift in (0, 1, -1):
+            soft = self.soft_bits(features_FK, replace(track.sync, offset_frames=offset + shift), track)
+            content_id = payload.decode(self._key, soft)
+            if content_id is not None:
+                offset += shift
+                break
+        if content_id is None:
+            signs_MK = self._layout.pilot
+        else:
+            signs_MK = self._layout.with_payload(payload.encode(self._key, content_id))
+        found = spans.find(features_FK, signs_MK, offset % PERIOD_FRAMES, content_id)
+        # A mark so weak that no stretch of it stands out is reported by the window that found it.
+        return found or [spans.window(track.sync, content_id)]
+
+    def soft_bits(self, features_FK: Floats, sync: Sync, track: Track) -> Floats:
+        """Return the soft value of each coded bit [256]; without a mark each has mean 0 and variance 1."""
+        part = features_FK[track.first_frame : track.end_frame]
+        phase = -sync.offset_frames % TILE_FRAMES
+        folded = fold(part, phase, track.first_frame)
+        row = (sync.offset_frames + phase) // TILE_FRAMES
+        folded = np.roll(folded, row, axis=0)  # row m is now row m of the period
+        carrier = self._layout.role != geometry.PILOT
+        bit = self._layout.role[carrier]
+        soft = np.bincount(bit, (folded * self._layout.sign)[carrier], payload.CODED_BITS)
+        energy = np.bincount(bit, (folded**2)[carrier], payload.CODED_BITS)
+        return np.asarray(soft / np.sqrt(energy.mean() + 1e-9), np.float32)
+
+
+def _tracks(syncs: list[Sync]) -> list[Track]:
+    """Group windows that agree on the offset, best first."""
+    tracks: list[Track] = []
+    for sync in sorted(syncs, key=lambda s: -s.z):
+        end = sync.first_frame + sync.num_frames
+        for i, track in enumerate(tracks):
+            apart = abs((sync.offset_frames - track.sync.offset_frames + 256) % PERIOD_FRAMES - 256)
+            if apart <= _SAME_TRACK_FRAMES:
+                first = min(track.first_frame, sync.first_frame)
+                tracks[i] = Track(track.sync, first, max(track.end_frame, end))
+                break
+        else:
+            tracks.append(Track(sync, sync.first_frame, end))
+    return tracks[:_TRACKS_READ]

@@ -1,0 +1,41 @@
+"""What a detector says: evidence with its own uncertainty, the same type whatever was found.
+
+`false_alarm_probability` is the chance that audio without this mark scores as high (a p-value that was
+checked on real negatives, docs/benchmarks.md). A payload is given only when its tag verified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a technique answers."""
+
+    FOUND = "found"
+    NOT_FOUND = "not_found"
+    INCONCLUSIVE = "inconclusive"  # the audio cannot speak: too short or silent; `reason` says which
+
+
+@dataclass(frozen=True)
+class MarkSegment:
+    """A span that carries the mark. Seconds from the start of the audio, to about 0.2 s; `score` is a z."""
+
+    start_s: float
+    end_s: float
+    score: float
+    payload: int | None  # 48-bit content id, or None where none verified
+
+
+@dataclass(frozen=True)
+class Detection:
+    """The answer for one piece of audio. `score` and `threshold` are z-scores on one scale."""
+
+    outcome: Outcome
+    score: float
+    threshold: float
+    false_alarm_probability: float
+    payload: int | None
+    segments: tuple[MarkSegment, ...] = ()
+    reason: str | None = None

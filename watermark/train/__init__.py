@@ -1,0 +1,1 @@
+"""What the watermark learns from data: today the whitening kernel, later the public mark."""
