@@ -1,0 +1,71 @@
+"""Settings of the service: one frozen value, built once at the edge and passed down.
+
+Read from the environment (`EARMARK_DATA_DIR`, `EARMARK_DATABASE_URL`, `EARMARK_KEY_FILE`, and so on, one for each
+field); an argument wins over the environment. Secrets have no default and a masked repr. Building settings
+reads and writes no file.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT_DATA_DIR = Path("/var/lib/earmark")
+
+
+def default_data_dir() -> Path:
+    """The platform's user data folder; for root on Linux `/var/lib/earmark`.
+
+    PostgreSQL refuses to run as root, so root's embedded server runs as an unprivileged user, which cannot pass
+    through root's home (mode 0700) to a folder inside it.
+    """
+    if sys.platform == "linux" and os.geteuid() == 0:
+        return ROOT_DATA_DIR
+    return user_data_path("earmark", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """Everything an operator may choose. Raises pydantic's ValidationError for a value that does not fit."""
+
+    model_config = SettingsConfigDict(env_prefix="EARMARK_", extra="forbid", frozen=True)
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Where the key, the embedded database and the index live; made on first use."""
+
+    database_url: SecretStr | None = None
+    """Another PostgreSQL (15 or newer) in place of the embedded one; may hold a password, hence masked."""
+
+    key_file: Path | None = None
+    """The watermark key; None: `keys/watermark.key` in the data folder. Made on first use with mode 0600."""
+
+    max_body_bytes: int = Field(25_000_000, ge=1)
+    """Largest request body, counted as it arrives; about 4.3 minutes of 16-bit mono at 48 kHz."""
+
+    max_duration_s: float = Field(300.0, gt=0)
+    """Longest audio that is decoded."""
+
+    upload_timeout_s: float = Field(60.0, gt=0)
+    """A body that has not arrived by then is refused, so that slow senders do not hold the places of others."""
+
+    num_workers: int = Field(2, ge=1)
+    """Requests worked on at once. Two, so that a long file does not hold up a short one."""
+
+    max_waiting: int = Field(8, ge=0)
+    """Requests admitted beyond those worked on; with the body limit this bounds memory to 250 MB of uploads."""
+
+    retry_after_s: int = Field(2, ge=1)
+    """What a client is told to wait when the service is full."""
+
+    torch_threads: int = Field(1, ge=1)
+    """Threads of one fingerprint computation in `serve`; the workers above already use the other cores."""
+
+    min_free_disk_bytes: int = Field(200_000_000, ge=0)
+    """Below this the service reports itself not ready: PostgreSQL must be able to write its log."""
+
+    @property
+    def key_path(self) -> Path:
+        """Where the watermark key is read, and written on first use."""
+        return self.key_file or self.data_dir / "keys" / "watermark.key"
