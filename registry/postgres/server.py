@@ -43,8 +43,9 @@ class EmbeddedServer:
     def attach(cls, data_dir: Path) -> Self:
         """Start the server of this folder or join the one that runs; creates folder and cluster when needed.
 
-        Returns when the server answers and its database exists: measured 2026-11 on two cores 0.6 s the first
-        time and 0.05 s later; after a power failure as long as crash recovery takes. Raises `DataFolderError`.
+        Returns when the server answers and its database exists: measured 2026-11, two cores, 0.6 s the first
+        time and 0.05 s later; after a power failure as long as crash recovery takes. Raises
+        `DataFolderError`.
         """
         account = server_account()
         data_dir = _prepare(data_dir, account)
