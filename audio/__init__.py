@@ -4,10 +4,12 @@ Waveforms are float32, nominally in [-1, 1]; the project's rate is `SAMPLE_RATE_
 through `decode` (a sandboxed child) and through nothing else.
 """
 
+from audio.decode import Decoded, NativeAudio, SourceInfo, decode, decode_native
 from audio.encode import encode, media_type, writable_containers
 from audio.errors import AudioError, AudioFormatError, CorpusError, DecodeError, DecodeFailure, EncodeError
 from audio.rates import SAMPLE_RATE_HZ
 from audio.resample import resample
+from audio.sandbox import DecodeLimits
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -16,7 +18,13 @@ __all__ = [
     "CorpusError",
     "DecodeError",
     "DecodeFailure",
+    "DecodeLimits",
+    "Decoded",
     "EncodeError",
+    "NativeAudio",
+    "SourceInfo",
+    "decode",
+    "decode_native",
     "encode",
     "media_type",
     "resample",

@@ -4,15 +4,23 @@ Run as a program it is the short-lived child of `audio.decode`: media on stdin, 
 (`StreamHeader`), then interleaved little-endian float32 until the end; the exit status is an `Exit`, with
 one sentence on stderr. Imported, `read_samples` is the same loop for *trusted* files in process.
 
+What the child cannot do, in the order in which `main` takes it away: write core dumps or files, use more
+memory or processor time than told, start processes (unless it is root), outlive the server, use the network
+(an empty network namespace where the kernel allows one), open any file or socket at all.
+
 This file imports nothing but the standard library and PyAV, so that the child starts fast: it runs with
 `python -I -S` and is told where PyAV lies.
 """
 
+import ctypes
 import json
+import os
+import resource
+import signal
 import sys
 from collections.abc import Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     import av
@@ -101,3 +109,65 @@ def _header(stream: "av.AudioStream", container: str) -> "StreamHeader":
     if not (MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ and 1 <= channels <= MAX_CHANNELS):
         raise RefusedError(Exit.UNSUPPORTED_LAYOUT, f"{channels} channels at {rate_hz} Hz")
     return StreamHeader(context.codec.canonical_name, rate_hz, channels, stream.bit_rate or None)
+
+
+def main() -> NoReturn:
+    """`decode_child.py CONTAINER ADDRESS_SPACE_BYTES CPU_SECONDS FOLDER_OF_PYAV`"""
+    container, address_space_bytes, cpu_s, packages = sys.argv[1:]
+    _limit_resources(int(address_space_bytes), int(cpu_s))
+    sys.path.append(packages)
+    import av  # under the limits already
+    import av.subtitles.stream  # PyAV imports it when it opens a file, and by then no file can be opened
+
+    av.logging.set_level(None)
+    _cut_off()
+    try:
+        with open(0, "rb") as media, open(1, "wb") as out:
+            media.seek(0)  # the position is shared with the parent, which has looked at the headers
+            _copy(media, container, out)
+        status, reason = Exit.OK, ""
+    except RefusedError as exc:
+        status, reason = exc.exit_status, str(exc)
+    except MemoryError:
+        status, reason = Exit.OUT_OF_MEMORY, "the decoder ran out of memory"
+    except Exception as exc:  # whatever FFmpeg and its binding raise: all of it means a malformed file
+        status, reason = Exit.MALFORMED, f"{type(exc).__name__}: {exc}"
+    os.write(2, reason.encode()[:1000])
+    os._exit(status)  # without the tear-down of the interpreter, which a damaged heap could hang
+
+
+def _copy(media: BinaryIO, container: str, out: BinaryIO) -> None:
+    num_chunks = 0
+    for header, samples in read_samples(media, container):
+        if num_chunks == 0:
+            out.write(json.dumps(header).encode() + b"\n")
+        out.write(samples)
+        num_chunks += 1
+    if num_chunks == 0:
+        raise RefusedError(Exit.EMPTY, "the file holds no samples")
+
+
+def _limit_resources(address_space_bytes: int, cpu_s: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (address_space_bytes, address_space_bytes))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+
+
+def _cut_off() -> None:
+    """After everything is imported: no processes, no network, no new file descriptors."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+    if sys.platform == "linux":
+        new_user, new_network, parent_death_signal, no_new_privileges = 0x10000000, 0x40000000, 1, 38
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(parent_death_signal, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(no_new_privileges, 1, 0, 0, 0)
+        # Refused in many containers. The limit on descriptors below then has to do alone: with 0, 1 and 2
+        # taken there is no number left for a socket.
+        if libc.unshare(new_user | new_network) != 0:
+            libc.unshare(new_network)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+if __name__ == "__main__":
+    main()

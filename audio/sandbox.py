@@ -1,0 +1,139 @@
+"""Run the decoder child on one file, and take from it no more than the limits allow.
+
+(1) the child gets the file on stdin and no environment, in a process group of its own; (2) what it sends is
+counted, and the group is killed when that is too much or too late; (3) how it ended becomes samples or one
+typed error. What the child itself may not do is in `decode_child`.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
+from typing import BinaryIO
+
+from audio import decode_child
+from audio.decode_child import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Exit, StreamHeader
+from audio.errors import AudioFormatError, DecodeError, DecodeFailure
+from audio.sniff import ACCEPTED
+
+READ_BYTES = 1 << 20
+LAYOUTS = f"1 to {MAX_CHANNELS} channels at {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """What one file may use up."""
+
+    max_duration_s: float = 600.0
+    max_input_bytes: int = 100 * 2**20
+    max_decoded_bytes: int = 256 * 2**20  # float32 of all channels at the file's own rate
+    address_space_bytes: int = 512 * 2**20  # of which the interpreter and FFmpeg's libraries take 120 MiB
+    cpu_s: int = 20
+    wall_s: float = 30.0
+
+
+DEFAULT_LIMITS = DecodeLimits()
+
+
+def run_child(file: BinaryIO, container: str, limits: DecodeLimits) -> tuple[StreamHeader, bytearray]:
+    """Decode a seekable file whose container is known.
+
+    Returns the header and interleaved float32 bytes. Raises AudioFormatError for a codec that is not
+    accepted, DecodeError for everything else. Either way the child is dead and waited for.
+    """
+    command = [sys.executable, "-I", "-S", decode_child.__file__]
+    command += [container, str(limits.address_space_bytes), str(limits.cpu_s), _folder_of_pyav()]
+    with subprocess.Popen(
+        command,
+        stdin=file,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={},
+        start_new_session=True,  # a process group of its own, so that all of it can be killed
+    ) as child:
+        try:
+            header, samples, complaint = _collect(child, limits)
+            status = child.wait(timeout=limits.wall_s)
+        except subprocess.TimeoutExpired:
+            raise _timed_out(container) from None
+        finally:
+            # Before the wait in Popen.__exit__, while the number still belongs to this child.
+            if child.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+    if status != Exit.OK or header is None:
+        raise _failure(status, container, complaint)
+    return header, samples
+
+
+def _collect(
+    child: "subprocess.Popen[bytes]", limits: DecodeLimits
+) -> tuple[StreamHeader | None, bytearray, str]:
+    """(2) Everything the child sends, until it closes both pipes, has sent too much, or is too late."""
+    deadline = time.monotonic() + limits.wall_s
+    received, complaint = bytearray(), bytearray()
+    header: StreamHeader | None = None
+    most_bytes = READ_BYTES  # until the header says how many bytes a second has
+    with DefaultSelector() as pipes:
+        for pipe, into in ((child.stdout, received), (child.stderr, complaint)):
+            assert pipe is not None
+            pipes.register(pipe, EVENT_READ, into)
+        while pipes.get_map():
+            events = pipes.select(deadline - time.monotonic())
+            if time.monotonic() >= deadline:
+                raise subprocess.TimeoutExpired(child.args, limits.wall_s)
+            for key, _ in events:
+                chunk = os.read(key.fd, READ_BYTES)
+                if not chunk:
+                    pipes.unregister(key.fileobj)
+                key.data.extend(chunk)
+            del complaint[4096:]
+            if header is None and (line_end := received.find(b"\n")) >= 0:
+                header = StreamHeader(*json.loads(received[:line_end]))
+                del received[: line_end + 1]
+                bytes_per_s = 4 * header.channels * header.sample_rate_hz
+                most_bytes = min(int(limits.max_duration_s * bytes_per_s), limits.max_decoded_bytes)
+            if len(received) > most_bytes:
+                raise DecodeError(
+                    DecodeFailure.TOO_LONG,
+                    f"the file holds more audio than is accepted: {limits.max_duration_s:g} s, or "
+                    f"{limits.max_decoded_bytes} decoded bytes",
+                )
+    return header, received, complaint.decode(errors="replace").strip()
+
+
+def _failure(status: int, container: str, complaint: str) -> Exception:
+    """(3) How the child ended, as the error to raise."""
+    what = f"the {container} file"
+    if status == Exit.UNSUPPORTED_CODEC:
+        return AudioFormatError(f"{what} holds a codec that is not accepted ({complaint}); send {ACCEPTED}")
+    if status == -signal.SIGXCPU:
+        return _timed_out(container)
+    out_of_memory = "needs more memory than decoding may take"
+    reason, message = {
+        Exit.UNSUPPORTED_LAYOUT: (DecodeFailure.UNSUPPORTED_LAYOUT, f"holds {complaint}; send {LAYOUTS}"),
+        Exit.EMPTY: (DecodeFailure.EMPTY, f"gives no audio: {complaint}"),
+        Exit.MALFORMED: (DecodeFailure.MALFORMED, f"is damaged or incomplete ({complaint})"),
+        Exit.OUT_OF_MEMORY: (DecodeFailure.OUT_OF_MEMORY, out_of_memory),
+        -signal.SIGKILL: (DecodeFailure.OUT_OF_MEMORY, out_of_memory),  # the kernel's own choice
+    }.get(status, (DecodeFailure.CRASHED, f"crashed the decoder (status {status})"))
+    return DecodeError(reason, f"{what} {message}")
+
+
+def _timed_out(container: str) -> DecodeError:
+    return DecodeError(DecodeFailure.TIMED_OUT, f"the {container} file takes too long to decode")
+
+
+@lru_cache(maxsize=1)
+def _folder_of_pyav() -> str:
+    spec = importlib.util.find_spec("av")
+    assert spec is not None and spec.origin is not None
+    return str(Path(spec.origin).parent.parent)
