@@ -1,7 +1,7 @@
 """Put the mark on a stream: each tile's level is raised or lowered a little, quiet tiles more than loud ones.
 
     gain[f, k] = exp(sign[m, k] * depth[f, k] * boost[role])
-    depth      = min(0.034 * (power[f, k] / strongest band of the frame) ** -0.4, cap[k])      nepers
+    depth      = min(0.031 * (power[f, k] / strongest band of the frame) ** -0.4, cap[k])      nepers
 
 Depth grows where the host is weak, because there it costs no signal-to-noise ratio and is masked by the
 louder neighbours. *Informed*: the embedder hears its own output through the detector's features and boosts
@@ -28,7 +28,7 @@ from watermark.keyed.geometry import HOP_SAMPLES, TILE_FRAMES, WINDOW_SAMPLES, L
 Floats = npt.NDArray[np.float32]
 
 LATENCY_SAMPLES = WINDOW_SAMPLES - 1  # 19.96 ms, the longest wait; 360 samples for pushes of whole hops
-_DEPTH = 0.034
+_DEPTH = 0.031
 _TILT = 0.4
 # Nepers, for bands below 1.3 kHz, below 4.3 kHz and above: STOI listens up to 4.3 kHz only (docs/LOG.md).
 _CAP_K = np.repeat(np.array([0.2, 0.22, 0.4], np.float32), [8, 20, geometry.NUM_BANDS - 28])
