@@ -37,6 +37,7 @@ KERNEL = np.array(
     ],
     np.float32,
 )
+KERNEL /= KERNEL.sum()  # a change of gain adds the same to all: now it vanishes
 
 
 def num_frames(num_samples: int) -> int:
@@ -47,6 +48,8 @@ def num_frames(num_samples: int) -> int:
 def band_power(wav_T: Floats) -> Floats:
     """Return the power of each band in each frame [F, K]; frame f starts at sample 120 f."""
     F = num_frames(len(wav_T))
+    if F == 0:
+        return np.zeros((0, geometry.NUM_BANDS), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(wav_T, geometry.WINDOW_SAMPLES)[:: geometry.HOP_SAMPLES]
     power = np.empty((F, geometry.NUM_BANDS), np.float32)
     for start in range(0, F, 2000):  # ten seconds at a time keeps the spectra in cache and memory small
@@ -88,7 +91,7 @@ def whiten(tiles_FK: Floats) -> Floats:
 def tile_features(wav_T: Floats) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
-    A row whose tile is digital silence is zero: it speaks neither for nor against a mark.
+    A row whose tile is silent is zero: it speaks neither for nor against a mark.
     """
     power_FK = band_power(wav_T)
     if len(power_FK) < geometry.TILE_FRAMES:
@@ -96,7 +99,8 @@ def tile_features(wav_T: Floats) -> Floats:
     residual = whiten(tile_mean(log_power(power_FK)))
     power = tile_mean(power_FK)
     noise_K = np.percentile(power, 10, axis=0)
-    audible = power.max(axis=1) > 1e-9
+    peak_F = power.max(axis=1)
+    audible = peak_F > max(1e-8 * float(np.percentile(peak_F, 95)), 1e-12)  # 80 dB below the loud parts
     scale = 1.4826 * float(np.median(np.abs(residual[audible]))) if audible.any() else 1.0
     features = np.clip(residual / max(scale, 1e-6), -CLIP, CLIP) * (power / (power + 4 * noise_K + 1e-12))
     features[~audible] = 0.0

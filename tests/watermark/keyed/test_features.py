@@ -1,0 +1,51 @@
+"""What the detector hears: blind to gain and polarity, deaf in silence, white on speech."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from watermark.keyed import features
+
+Floats = npt.NDArray[np.float32]
+
+
+def test_frames_are_counted_from_whole_windows() -> None:
+    assert [features.num_frames(n) for n in (0, 479, 480, 599, 600, 24_000)] == [0, 0, 1, 1, 2, 197]
+
+
+def test_band_power_puts_a_tone_where_it_belongs() -> None:
+    """1000 Hz is bin 20 of 50 Hz; band 6 holds bins 20 to 22."""
+    tone = np.sin(2 * np.pi * 1000 * np.arange(4800) / 24_000).astype(np.float32)
+    power_FK = features.band_power(tone)
+    assert power_FK.shape == (37, 50)
+    assert (power_FK.argmax(axis=1) == 6).all()
+    # A Hann window of 480 samples sums to 240: the peak bin has (240 / 2)**2, its upper neighbour a quarter.
+    assert power_FK[:, 6] == pytest.approx(120**2 * 1.25, rel=1e-3)
+
+
+def test_tile_mean_is_the_mean_of_four_frames() -> None:
+    plane = np.arange(10, dtype=np.float32).reshape(5, 2)
+    assert features.tile_mean(plane).tolist() == [[3.0, 4.0], [5.0, 6.0]]
+
+
+def test_a_flat_plane_is_predicted_by_its_neighbours() -> None:
+    flat = np.ones((60, 50), np.float32)
+    assert np.abs(features.whiten(flat)).max() == pytest.approx(abs(1 - features.KERNEL.sum()), abs=1e-5)
+
+
+@pytest.mark.parametrize("factor", [-1.0, 0.2, 3.0])
+def test_gain_and_polarity_change_nothing(voices: dict[str, Floats], factor: float) -> None:
+    wav_T = voices["kathleen_1"][:48_000]
+    before, after = features.tile_features(wav_T), features.tile_features(np.float32(factor) * wav_T)
+    assert np.abs(before - after).max() < 0.05
+    assert np.abs(before - after).mean() < 1e-3
+
+
+def test_digital_silence_is_zero_and_divides_by_nothing() -> None:
+    assert not features.tile_features(np.zeros(24_000, np.float32)).any()
+    assert features.tile_features(np.zeros(10, np.float32)).shape == (0, 50)
+
+
+def test_whitening_takes_out_most_of_the_speech(voices: dict[str, Floats]) -> None:
+    tiles = features.tile_mean(features.log_power(features.band_power(voices["kerstin_1"])))
+    assert features.whiten(tiles).var() < 0.1 * tiles.var()
