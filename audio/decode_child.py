@@ -131,7 +131,7 @@ def main() -> NoReturn:
     except MemoryError:
         status, reason = Exit.OUT_OF_MEMORY, "the decoder ran out of memory"
     except Exception as exc:  # whatever FFmpeg and its binding raise: all of it means a malformed file
-        status, reason = Exit.MALFORMED, f"{type(exc).__name__}: {exc}"
+        status, reason = Exit.MALFORMED, getattr(exc, "strerror", None) or f"{type(exc).__name__}: {exc}"
     os.write(2, reason.encode()[:1000])
     os._exit(status)  # without the tear-down of the interpreter, which a damaged heap could hang
 

@@ -97,7 +97,7 @@ def _collect(
                 key.data.extend(chunk)
             del complaint[4096:]
             if header is None and (line_end := received.find(b"\n")) >= 0:
-                header = StreamHeader(*json.loads(received[:line_end]))
+                header = _parse_header(bytes(received[:line_end]))
                 del received[: line_end + 1]
                 bytes_per_s = 4 * header.channels * header.sample_rate_hz
                 most_bytes = min(int(limits.max_duration_s * bytes_per_s), limits.max_decoded_bytes)
@@ -108,6 +108,24 @@ def _collect(
                     f"{limits.max_decoded_bytes} decoded bytes",
                 )
     return header, received, complaint.decode(errors="replace").strip()
+
+
+def _parse_header(line: bytes) -> StreamHeader:
+    """Checked, because a child that a crafted file has taken over can send anything."""
+    try:
+        header = StreamHeader(*json.loads(line))
+        if (
+            any(header.codec in codecs for codecs in decode_child.CODECS.values())
+            and isinstance(header.sample_rate_hz, int)
+            and isinstance(header.channels, int)
+            and MIN_RATE_HZ <= header.sample_rate_hz <= MAX_RATE_HZ
+            and 1 <= header.channels <= MAX_CHANNELS
+            and (header.bit_rate is None or (isinstance(header.bit_rate, int) and header.bit_rate > 0))
+        ):
+            return header
+    except (ValueError, TypeError):
+        pass
+    raise DecodeError(DecodeFailure.CRASHED, "the decoder sent something that is no header")
 
 
 def _failure(status: int, container: str, complaint: str) -> Exception:

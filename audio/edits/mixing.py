@@ -40,7 +40,7 @@ def babble(wav_T: Wav, rng: np.random.Generator, *, snr_db: float, talkers: int 
     voices = []
     for _ in range(talkers):
         swell_T = _shaped(rng, num_samples, rhythm)
-        swell_T = np.exp(swell_T / max(float(swell_T.std()), 1e-12))
+        swell_T = np.exp((swell_T - swell_T.mean()) / max(float(swell_T.std()), 1e-9))
         voices.append(_shaped(rng, num_samples, spectrum) * swell_T)
     return _add(wav_T, np.sum(voices, axis=0), snr_db)
 
