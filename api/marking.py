@@ -1,17 +1,76 @@
-"""The one place that composes watermark and registry."""
+"""Mark speech that another engine made: the one place that composes watermark and registry.
 
+The order of writes, and what a crash after each leaves; nothing is released before all of them:
+
+(1) decode, in a child process              nothing
+(2) begin: the generation's row, durable    a row "open" without fingerprints, aborted once its owner is dead
+(3) mark, at the file's own rate            as (2)
+(4) fingerprints of the marked audio        as (2), with what was written; searchable
+(5) encode                                  as (4)
+(6) finish                                  a row "complete" of audio that nobody received
+(7) return: the caller may release          the same row; whatever was received is in the registry
+
+What is fingerprinted is the marked audio at 24 kHz, mono: what a decoder makes of the released file, up to
+the loss of its codec. An error in (3) to (6) aborts the generation and releases nothing. Not covered:
+streaming; the whole file is marked before its first byte leaves."""
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
+from api.errors import OriginError
+from api.schemas import content_id_hex
+from audio import (
+    SAMPLE_RATE_HZ,
+    DecodeLimits,
+    EncodeError,
+    NativeAudio,
+    SourceInfo,
+    decode_native,
+    encode,
+    media_type,
+    resample,
+    writable_containers,
+)
+from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from watermark import Embedder
+
+log = logging.getLogger(__name__)
+
+ORIGIN_TEXT = re.compile(r"[\w.+/@:() -]{1,100}")
+"""What system, system_version and model may look like: "Acme TTS", "2.1.0+cpu", "kyutai/moshiko@1a2b"."""
+
+MIN_BIT_RATE = 64_000
+MAX_BIT_RATE = 256_000
+"""Bit/s per file for lossy containers: the source's own rate within these. Below, our encoder would wear
+down the mark that was just put on; above, there is nothing to hear."""
+
 
 @dataclass(frozen=True)
 class Origin:
-    """Which engine made the speech, as the marking caller says."""
+    """Which engine made the speech, as the marking caller says. Raises OriginError; never put personal data
+    here.
+
+    Each is 1 to 100 letters, digits, spaces and . + / @ : ( ) - _ and is public.
+    """
 
     system: str = "unnamed"
     system_version: str = "unknown"
     model: str = "unknown"
+
+    def __post_init__(self) -> None:
+        for name in ("system", "system_version", "model"):
+            if not ORIGIN_TEXT.fullmatch(getattr(self, name)):
+                raise OriginError(
+                    f"{name} must be 1 to 100 letters, digits, spaces or any of . + / @ : ( ) - _"
+                )
 
 
 @dataclass(frozen=True)
@@ -28,4 +87,81 @@ class MarkedFile:
     @property
     def content_id_hex(self) -> str:
         """Twelve hex digits, as in every public answer."""
-        return f"{self.content_id:012x}"
+        return content_id_hex(self.content_id)
+
+
+def mark_file(
+    data: bytes, origin: Origin, registry: Registry, embedder: Embedder, limits: DecodeLimits
+) -> MarkedFile:
+    """Mark and register one audio file; rate, channels and length stay as they are.
+
+    The container stays when we can write it, else it becomes WAV; a lossy codec keeps its bit rate within
+    MIN_BIT_RATE and MAX_BIT_RATE.
+    Raises AudioError for bytes that give no audio, RegistryError when the registry cannot take it. Either way
+    nothing was released.
+    """
+    native = decode_native(data, limits)  # (1)
+    new = NewGeneration(origin.system, origin.system_version, origin.model, native.source.sample_rate_hz)
+    generation = registry.begin(new)  # (2)
+    with _aborted_on_error(registry, generation) as recording:
+        marked_CT = embedder.mark(
+            native.wav_CT, native.source.sample_rate_hz, payload=generation.content_id
+        )  # (3)
+        _push(recording, marked_CT, native.source.sample_rate_hz)  # (4)
+        encoded, container = _encode(NativeAudio(marked_CT, native.source))  # (5)
+        recording.finish()  # (6)
+    return MarkedFile(
+        encoded,
+        container,
+        media_type(container),
+        generation.generation_id,
+        generation.content_id,
+        generation.created_at,
+    )  # (7)
+
+
+@contextlib.contextmanager
+def _aborted_on_error(registry: Registry, generation: Generation) -> Iterator[Recording]:
+    recording = registry.recording(generation.generation_id)
+    try:
+        yield recording
+    except BaseException:
+        # When this fails too, the row stays open until this process ends and recovery aborts it.
+        with contextlib.suppress(RegistryError):
+            recording.abort()
+        log.warning("generation %s was aborted; nothing was released", generation.generation_id)
+        raise
+
+
+def _push(recording: Recording, marked_CT: NDArray[np.float32], rate_hz: int) -> None:
+    """In one piece: nothing is released in between, so there is nothing to be in step with."""
+    recording.push(resample(marked_CT.mean(axis=0, dtype=np.float32), rate_hz, SAMPLE_RATE_HZ))
+
+
+def _encode(audio: NativeAudio) -> tuple[bytes, str]:
+    """The file and its container: as the source was, or the nearest thing that can be written."""
+    source = audio.source
+    bit_rate = min(max(source.bit_rate, MIN_BIT_RATE), MAX_BIT_RATE)
+    for container, codec, rate in _ways_to_write(source, bit_rate):
+        try:
+            return encode(
+                audio.wav_CT, source.sample_rate_hz, container, codec=codec, bit_rate=rate
+            ), container
+        except EncodeError as exc:
+            log.info("%s of %d Hz and %d channels: %s", codec, source.sample_rate_hz, source.channels, exc)
+    raise EncodeError(
+        f"{source.channels} channels at {source.sample_rate_hz} Hz cannot be written, not even as WAV"
+    )
+
+
+def _ways_to_write(source: SourceInfo, bit_rate: int) -> list[tuple[str, str | None, int | None]]:
+    """Container, codec (None: the container's default) and bit rate (None: the codec's default), best
+    first."""
+    ways: list[tuple[str, str | None, int | None]] = [("wav", "pcm_f32le", None)]
+    if source.container in writable_containers():
+        lossless = source.codec in ("flac", "alac") or source.codec.startswith("pcm")
+        ways.insert(0, (source.container, None, None))
+        ways.insert(0, (source.container, source.codec, None))
+        if not lossless:
+            ways.insert(0, (source.container, source.codec, bit_rate))
+    return ways

@@ -1,4 +1,5 @@
-"""The open service: registry, embedder, detector and settings as one object, for REST and the command line alike.
+"""The open service: registry, embedder, detector and settings as one object, for REST and the command line
+alike.
 
     with Service.open(settings) as service:
         marked = service.mark_file(data)        # bytes of an audio file in, bytes of a marked one out
@@ -8,24 +9,46 @@ Safe to call from several threads. Everything here blocks; whoever has an event 
 thread. Not here: HTTP, limits on concurrency (`api.workers`).
 """
 
+import shutil
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
+from api import detection, marking
 from api.marking import MarkedFile, Origin
-from api.schemas import Detection
+from api.schemas import Detection, GenerationRecord, Readiness
 from api.settings import Settings
+from audio import DecodeLimits
+from registry import Registry, RegistryError
+from watermark import Detector, Embedder, Key
 
 
+@dataclass(frozen=True)
 class Service:
-    """Raises as its parts do: AudioError for bytes that are no usable audio, RegistryError, WatermarkError."""
+    """Raises as its parts do: AudioError for bytes that are no usable audio, RegistryError,
+    WatermarkError."""
+
+    settings: Settings
+    registry: Registry
+    embedder: Embedder
+    detector: Detector
+    key_id: str  # public name of the watermark key
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Load or create the key, open the registry (starting its database) and load the weights: seconds."""
-        raise NotImplementedError
+        """Load or create the key, open the registry (starting its database) and load the weights: seconds.
+
+        A crash in here leaves at most a key file and an empty database, which the next start uses.
+        """
+        key = Key.load_or_create(settings.key_path)
+        url = settings.database_url
+        registry = Registry.open(url.get_secret_value() if url else settings.data_dir)
+        return cls(settings, registry, Embedder.load(key=key), Detector.load(key=key), key.key_id)
 
     def close(self) -> None:
         """Close the registry, and stop its database when this process is its last user. May be repeated."""
+        self.registry.close()
 
     def __enter__(self) -> Self:
         return self
@@ -36,9 +59,45 @@ class Service:
         self.close()
 
     def mark_file(self, data: bytes, origin: Origin | None = None) -> MarkedFile:
-        """Mark and register one audio file; see `api.marking`. `origin` says which engine spoke (None: unnamed)."""
-        raise NotImplementedError
+        """Mark and register one audio file; see `api.marking`. `origin` says which engine spoke (None:
+        unnamed)."""
+        return marking.mark_file(data, origin or Origin(), self.registry, self.embedder, self._limits)
 
     def detect(self, data: bytes) -> Detection:
-        """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST answers."""
-        raise NotImplementedError
+        """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST
+        answers."""
+        return detection.detect(data, self.registry, self.detector, self._limits)
+
+    def generation(self, generation_id: UUID) -> GenerationRecord:
+        """The public facts of one generation. Raises UnknownGeneration."""
+        return GenerationRecord.of(self.registry.generation(generation_id))
+
+    def readiness(self) -> Readiness:
+        """Whether each part works now: the database answers, the index is replayed, the disk has room.
+
+        The key was loaded, or the service would not be open.
+        """
+        checks = {"key": "ok", "database": "ok", "index": "ok", "disk": "ok"}
+        try:
+            self.registry.generations(limit=1)
+        except RegistryError as exc:
+            checks["database"] = str(exc)
+        try:
+            status = self.registry.index.status()
+            if not status.caught_up:
+                checks["index"] = "the index is still replaying the changelog"
+        except RegistryError as exc:
+            checks["index"] = str(exc)
+        folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent
+        if shutil.disk_usage(folder).free < self.settings.min_free_disk_bytes:
+            checks["disk"] = f"less than {self.settings.min_free_disk_bytes / 1e6:.0f} MB are free"
+        ready = all(value == "ok" for value in checks.values())
+        return Readiness(status="ready" if ready else "not ready", checks=checks)
+
+    @property
+    def _limits(self) -> DecodeLimits:
+        return DecodeLimits(
+            max_duration_s=self.settings.max_duration_s,
+            max_input_bytes=self.settings.max_body_bytes,
+            max_decoded_bytes=self.settings.max_decoded_bytes,
+        )

@@ -1,9 +1,8 @@
 """Settings of the service: one frozen value, built once at the edge and passed down.
 
-Read from the environment (`EARMARK_DATA_DIR`, `EARMARK_DATABASE_URL`, `EARMARK_KEY_FILE`, and so on, one for each
-field); an argument wins over the environment. Secrets have no default and a masked repr. Building settings
-reads and writes no file.
-"""
+Read from the environment (`EARMARK_DATA_DIR`, `EARMARK_DATABASE_URL`, `EARMARK_KEY_FILE`, and so on, one
+for each field); an argument wins over the environment. Secrets have no default and a masked repr. Building
+settings reads and writes no file."""
 
 import os
 import sys
@@ -19,9 +18,8 @@ ROOT_DATA_DIR = Path("/var/lib/earmark")
 def default_data_dir() -> Path:
     """The platform's user data folder; for root on Linux `/var/lib/earmark`.
 
-    PostgreSQL refuses to run as root, so root's embedded server runs as an unprivileged user, which cannot pass
-    through root's home (mode 0700) to a folder inside it.
-    """
+    PostgreSQL refuses to run as root, so root's embedded server runs as an unprivileged user, which cannot
+    pass through root's home (mode 0700) to a folder inside it."""
     if sys.platform == "linux" and os.geteuid() == 0:
         return ROOT_DATA_DIR
     return user_data_path("earmark", appauthor=False)
@@ -47,14 +45,20 @@ class Settings(BaseSettings):
     max_duration_s: float = Field(300.0, gt=0)
     """Longest audio that is decoded."""
 
+    max_decoded_bytes: int = Field(128 * 2**20, ge=1)
+    """Largest decoded audio, float32 of all channels at the file's own rate: 300 s of stereo at 48 kHz is
+    115 MB."""
+
     upload_timeout_s: float = Field(60.0, gt=0)
-    """A body that has not arrived by then is refused, so that slow senders do not hold the places of others."""
+    """A body that has not arrived by then is refused, so that slow senders do not hold the places of
+    others."""
 
     num_workers: int = Field(2, ge=1)
     """Requests worked on at once. Two, so that a long file does not hold up a short one."""
 
     max_waiting: int = Field(8, ge=0)
-    """Requests admitted beyond those worked on; with the body limit this bounds memory to 250 MB of uploads."""
+    """Requests admitted beyond those worked on; with the body limit this bounds memory to 250 MB of
+    uploads."""
 
     retry_after_s: int = Field(2, ge=1)
     """What a client is told to wait when the service is full."""

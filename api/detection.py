@@ -1,0 +1,205 @@
+"""Tell whether audio came from here, and how sure each technique is. The order, with the numbers used below:
+
+(0) decode in the sandbox; (1) too short or silent: inconclusive; (2) keyed mark: p-value, payload,
+segments; (3) public mark; (4) fingerprint: matches with offsets; (5) registry: look the payload up; (6)
+agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
+
+"A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
+generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
+Not in this version: (3), no weights are installed, and (8); both are said in the result.
+"""
+
+import hashlib
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from api import evidence
+from api.audible import Audible, audible
+from api.evidence import Named
+from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
+from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
+from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
+from registry import Generation, IndexUnavailable, MatchResult, Registry
+from registry import Outcome as RegistryOutcome
+from watermark import Detection as MarkDetection
+from watermark import Detector
+from watermark import Outcome as MarkOutcome
+
+MIN_AUDIBLE_S = 1.0
+"""One fingerprint window, and what the keyed detector asks for."""
+
+WHOLE = 0.8
+"""Fraction of the audible part that must agree to be (nearly) all of it. A fingerprint window is 1 s, so an
+edge is known to about half a second: of a 5 s clip 0.2 is both edges."""
+
+MAX_NAMED = 4
+"""Content ids that are looked up for one file, longest marked first; a splice of more is judged by these."""
+
+LIMITS = (
+    "Speed or pitch changes, heavy noise and very low bit rates can hide the mark and the fingerprint.",
+    "A mark can be removed or copied; no technique here is proof by itself.",
+    "This result is not signed.",
+)
+
+
+Span = tuple[float, float]
+
+
+def detect(data: bytes, registry: Registry, detector: Detector, limits: DecodeLimits) -> Detection:
+    """Judge one audio file. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing is
+    kept."""
+    decoded = decode(data, limits)  # (0)
+    heard = audible(decoded.wav_T)
+    if heard.duration_s < MIN_AUDIBLE_S:  # (1)
+        reason = _too_little(decoded, heard)
+        judgement = Judgement(Verdict.INCONCLUSIVE, f"The audio cannot be judged: it is {reason}.")
+        return _result(data, decoded, evidence.unjudged(registry, detector, reason), judgement, None)
+    mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
+    searched = _search(registry, decoded.wav_T)  # (4)
+    named = [  # (5)
+        _look_up(registry, decoded.wav_T, heard, content_id, spans)
+        for content_id, spans in _named_spans(mark)
+    ]
+    judged = max(named, key=_rank, default=None)  # (6), the longest marked of equals
+    judgement = judge(_findings(mark, judged, searched))  # (7)
+    rows = [
+        evidence.keyed_mark(detector, mark),
+        evidence.public_mark_not_installed(),  # (3)
+        evidence.fingerprint(registry, searched),
+        evidence.registry_row(registry, mark, named),
+    ]
+    issued = _attributed(registry, judgement, judged, searched)
+    return _result(data, decoded, rows, judgement, issued)  # (8): null
+
+
+def _too_little(decoded: Decoded, heard: Audible) -> str:
+    word = "too short" if decoded.source.duration_s < MIN_AUDIBLE_S else "silent"
+    return f"{word}, {heard.duration_s:.1f} s audible where {MIN_AUDIBLE_S:g} s is needed"
+
+
+def _search(registry: Registry, wav_T: NDArray[np.float32]) -> MatchResult | IndexUnavailable:
+    """(4) The error is evidence too: the mark can still be judged without the index."""
+    try:
+        return registry.match(wav_T, SAMPLE_RATE_HZ)
+    except IndexUnavailable as exc:
+        return exc
+
+
+def _named_spans(mark: MarkDetection) -> list[tuple[int, list[Span]]]:
+    """The content ids that the mark carries with their spans, longest marked first."""
+    spans: dict[int, list[Span]] = {}
+    for segment in mark.segments:
+        if segment.payload is not None:
+            spans.setdefault(segment.payload, []).append((segment.start_s, segment.end_s))
+    if mark.payload is not None:
+        spans.setdefault(mark.payload, [])
+    longest = sorted(spans.items(), key=lambda item: -sum(end_s - start_s for start_s, end_s in item[1]))
+    return longest[:MAX_NAMED]
+
+
+def _look_up(
+    registry: Registry, wav_T: NDArray[np.float32], heard: Audible, content_id: int, spans: list[Span]
+) -> Named:
+    """(5) The generation of a content id, and (6) whether this audio is it."""
+    throughout = heard.covered(spans) >= WHOLE
+    generation = registry.generation_by_content_id(content_id)
+    if generation is None:
+        return Named(content_id, None, None, Agreement.UNKNOWN, throughout)
+    comparison = registry.compare(generation.generation_id, wav_T, SAMPLE_RATE_HZ)
+    return Named(content_id, generation, comparison, _agreement(comparison, heard), throughout)
+
+
+def _rank(named: Named) -> int:
+    """Which content id decides when the mark carries several: one of ours that agrees before one that does
+    not."""
+    if named.generation is None:
+        return 0
+    return 1 + [Agreement.NONE, Agreement.UNKNOWN, Agreement.PART, Agreement.WHOLE].index(named.agreement)
+
+
+def _agreement(comparison: MatchResult, heard: Audible) -> Agreement:
+    """(6) How much of the audible part is the generation's."""
+    match comparison.outcome:
+        case RegistryOutcome.FOUND:
+            covered = heard.covered((one.start_s, one.end_s) for one in comparison.matches)
+            return Agreement.WHOLE if covered >= WHOLE else Agreement.PART
+        case RegistryOutcome.NOT_FOUND:
+            return Agreement.NONE
+        case _:
+            return Agreement.UNKNOWN
+
+
+def _findings(
+    mark: MarkDetection, judged: Named | None, searched: MatchResult | IndexUnavailable
+) -> Findings:
+    found = Mark.NAMES if judged else _UNNAMED[mark.outcome]
+    generation = judged.generation if judged else None
+    return Findings(
+        mark=found,
+        mark_throughout=judged is not None and judged.mark_throughout,
+        registered=generation is not None,
+        agreement=judged.agreement if judged else Agreement.UNKNOWN,
+        search=_said_by_search(searched, generation),
+    )
+
+
+_UNNAMED = {
+    MarkOutcome.FOUND: Mark.UNNAMED,
+    MarkOutcome.NOT_FOUND: Mark.ABSENT,
+    MarkOutcome.INCONCLUSIVE: Mark.UNJUDGED,
+}
+
+
+def _said_by_search(searched: MatchResult | IndexUnavailable, generation: Generation | None) -> Search:
+    if isinstance(searched, IndexUnavailable) or searched.outcome is RegistryOutcome.INCONCLUSIVE:
+        return Search.UNJUDGED
+    if not searched.matches:
+        return Search.NONE
+    same = generation is not None and any(
+        one.generation_id == generation.generation_id for one in searched.matches
+    )
+    return Search.SAME if same else Search.OTHER
+
+
+def _attributed(
+    registry: Registry, judgement: Judgement, judged: Named | None, searched: MatchResult | IndexUnavailable
+) -> Generation | None:
+    """The generation that the verdict attributes the audio to: the mark's where it agrees, else the
+    search's."""
+    if not judgement.attributes:
+        return None
+    if judged is not None and judged.generation is not None:
+        return judged.generation
+    assert isinstance(searched, MatchResult)  # without a mark that agrees, only a match attributes
+    return registry.generation(searched.matches[0].generation_id)
+
+
+def _result(
+    data: bytes, decoded: Decoded, rows: list[Evidence], judgement: Judgement, issued: Generation | None
+) -> Detection:
+    """(8) The answer; its time is also when the audio is gone, since nothing holds it after this call."""
+    now = datetime.now(UTC)
+    source = decoded.source
+    return Detection(
+        id=uuid4(),
+        created_at=now,
+        verdict=judgement.verdict,
+        verdict_reason=judgement.reason,
+        input=AudioInput(
+            sha256=hashlib.sha256(data).hexdigest(),
+            bytes=len(data),
+            container=source.container,
+            codec=source.codec,
+            duration_s=source.duration_s,
+            channels=source.channels,
+            sample_rate_hz=source.sample_rate_hz,
+        ),
+        evidence=rows,
+        generation=GenerationFacts.of(issued) if issued else None,
+        limits=list(LIMITS),
+        retention=Retention(audio_deleted_at=now),
+        signature=None,
+    )

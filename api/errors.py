@@ -1,0 +1,133 @@
+"""What goes wrong at the edge, and the one table of status codes.
+
+    ServiceError
+    ├── BodyTooLarge           send a smaller file
+    ├── UnsupportedMediaType   send audio/* or multipart/form-data
+    ├── UploadError            the body is not what its headers say, or did not arrive in time
+    ├── OriginError            system, system_version or model does not fit
+    └── Busy                   come back later
+
+Errors of the packages below carry no status; here each gets one, as an RFC 9457 problem.
+`audio.DecodeError` adds its typed `reason`. An exception that is not in the table is a fault of ours: a 500
+that says nothing about it."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from audio import AudioError, AudioFormatError, DecodeError, DecodeFailure
+from registry import (
+    DatabaseUnavailable,
+    GenerationClosed,
+    IndexUnavailable,
+    RegistryError,
+    RegistryInputError,
+    UnknownGeneration,
+)
+from watermark import SignalError, WatermarkError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:earmark:problem:"
+
+
+class ServiceError(Exception):
+    """Base of what api raises on purpose; the message says what to do."""
+
+
+class BodyTooLarge(ServiceError):
+    """More bytes than the limit arrived or were announced."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the body is larger than {limit_bytes} bytes; send a shorter or compressed file")
+        self.limit_bytes = limit_bytes
+
+
+class UnsupportedMediaType(ServiceError):
+    """The Content-Type is neither audio nor a form."""
+
+
+class UploadError(ServiceError):
+    """The body cannot be read as what it claims to be."""
+
+
+class OriginError(ServiceError):
+    """What was said about the marked speech's engine cannot be stored."""
+
+
+class Busy(ServiceError):
+    """All workers and all waiting places are taken."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem: the stable code in its `type`, and its status."""
+
+    code: str
+    status: HTTPStatus
+    title: str
+    retry: bool = False  # answered with Retry-After
+
+    @property
+    def type_uri(self) -> str:
+        return TYPE_PREFIX + self.code
+
+
+INTERNAL = Kind("internal", HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed")
+NOT_FOUND = Kind("not-found", HTTPStatus.NOT_FOUND, "There is nothing here")
+METHOD = Kind("method-not-allowed", HTTPStatus.METHOD_NOT_ALLOWED, "This address takes other methods")
+INVALID = Kind("invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "A parameter does not fit")
+BAD_REQUEST = Kind("bad-request", HTTPStatus.BAD_REQUEST, "The request cannot be read")
+NOT_READY = Kind("not-ready", HTTPStatus.SERVICE_UNAVAILABLE, "The service is not ready", retry=True)
+TOO_LARGE = Kind("body-too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The upload is too large")
+TOO_LONG = Kind("audio-too-long", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The audio is too long")
+MEDIA_TYPE_REFUSED = Kind(
+    "unsupported-media-type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The content type is not accepted"
+)
+UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The audio cannot be decoded")
+UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
+BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
+UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
+
+TABLE: tuple[tuple[type[Exception], Kind], ...] = (
+    (BodyTooLarge, TOO_LARGE),
+    (UnsupportedMediaType, MEDIA_TYPE_REFUSED),
+    (UploadError, BAD_REQUEST),
+    (OriginError, INVALID),
+    (Busy, BUSY),
+    (AudioFormatError, UNDECODABLE),
+    (DecodeError, UNDECODABLE),
+    (SignalError, UNDECODABLE),
+    (UnknownGeneration, UNKNOWN_GENERATION),
+    (RegistryInputError, INVALID),
+    (DatabaseUnavailable, UNAVAILABLE),
+    (IndexUnavailable, UNAVAILABLE),
+    # Another process took this one for dead while it was marking; nothing was released.
+    (GenerationClosed, UNAVAILABLE),
+)
+"""First match wins. Everything else, the other errors of the packages below included, is INTERNAL."""
+
+EXPECTED = (ServiceError, AudioError, RegistryError, WatermarkError)
+"""Bases of what is raised on purpose."""
+
+
+def kind_of(exc: Exception) -> Kind:
+    """The row of the table for an exception."""
+    if isinstance(exc, DecodeError) and exc.reason is DecodeFailure.TOO_LONG:
+        return TOO_LONG
+    if isinstance(exc, DecodeError) and exc.reason is DecodeFailure.TOO_LARGE:
+        return TOO_LARGE
+    return next((kind for error, kind in TABLE if isinstance(exc, error)), INTERNAL)
+
+
+def extensions_of(exc: Exception) -> dict[str, object]:
+    """What the problem says beyond RFC 9457's own members."""
+    match exc:
+        case DecodeError():
+            return {"reason": exc.reason.value}
+        case AudioFormatError():
+            return {"reason": "unsupported_format"}
+        case SignalError():
+            return {"reason": DecodeFailure.NOT_FINITE.value}
+        case BodyTooLarge():
+            return {"limit_bytes": exc.limit_bytes}
+        case _:
+            return {}

@@ -1,0 +1,185 @@
+"""One row of evidence per technique, from what the packages below return to the JSON that is answered.
+
+A row never sums up another: each has its own outcome, score, threshold and false-alarm probability, and the
+version of the detector that said so. Not here: the verdict (`api.verdict`)."""
+
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from api.schemas import DetectorVersion, Evidence, Outcome, Segment, Technique, content_id_hex
+from api.verdict import Agreement
+from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
+from watermark import Detection as MarkDetection
+from watermark import Detector
+
+PUBLIC_MARK_REASON = "no weights of a public mark are installed in this version"
+
+
+@dataclass(frozen=True)
+class Named:
+    """One content id that the mark carries, what the registry holds for it, and how the audio compares with
+    it."""
+
+    content_id: int
+    generation: Generation | None
+    comparison: MatchResult | None  # with that one generation; None without a generation
+    agreement: Agreement
+    mark_throughout: bool  # the mark with this content id covers (nearly) all audible audio
+
+
+def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
+    """(2) The keyed mark, with the content id of each span where one verifies."""
+    return Evidence(
+        technique=Technique.WATERMARK_KEYED,
+        outcome=Outcome(mark.outcome.value),
+        reason=mark.reason,
+        detector=_mark_detector(detector),
+        score=_finite(mark.score),
+        threshold=_finite(mark.threshold),
+        false_alarm_probability=mark.false_alarm_probability,
+        segments=[
+            Segment(
+                start_s=segment.start_s,
+                end_s=segment.end_s,
+                score=segment.score,
+                content_id=None if segment.payload is None else content_id_hex(segment.payload),
+            )
+            for segment in mark.segments
+        ],
+    )
+
+
+def public_mark_not_installed() -> Evidence:
+    """(3) The public mark of this version: there is none, and the row says so."""
+    return _bare(
+        Technique.WATERMARK_PUBLIC,
+        Outcome.NOT_APPLICABLE,
+        PUBLIC_MARK_REASON,
+        DetectorVersion(name="audioseal", version="none", weights_sha256=None),
+    )
+
+
+def fingerprint(registry: Registry, searched: MatchResult | IndexUnavailable) -> Evidence:
+    """(4) The search over all fingerprints, best match first."""
+    if isinstance(searched, IndexUnavailable):
+        return _bare(Technique.FINGERPRINT, Outcome.ERROR, str(searched), _fingerprint_detector(registry))
+    return Evidence(
+        technique=Technique.FINGERPRINT,
+        outcome=Outcome(searched.outcome.value),
+        reason=searched.reason,
+        detector=_fingerprint_detector(registry),
+        score=_finite(searched.score),
+        threshold=_finite(searched.threshold),
+        false_alarm_probability=searched.false_alarm_probability,
+        segments=[_matched_span(match, None) for match in searched.matches],
+    )
+
+
+def registry_row(registry: Registry, mark: MarkDetection, named: list[Named]) -> Evidence:
+    """(5) and (6): whether the registry holds what the mark names, and where the audio is that generation's.
+
+    Score, threshold and false-alarm probability are of the comparison with the generation that is judged,
+    which is the best agreeing one; null when there was none to compare with."""
+    detector = _registry_detector(registry)
+    if not named:
+        reason = (
+            "the mark carries no content id"
+            if mark.outcome.value == "found"
+            else "there is no mark to look up"
+        )
+        return _bare(Technique.REGISTRY, Outcome.NOT_APPLICABLE, reason, detector)
+    compared = [(one.content_id, one.comparison) for one in named if one.comparison is not None]
+    if not compared:
+        ids = ", ".join(content_id_hex(one.content_id) for one in named)
+        return _bare(
+            Technique.REGISTRY, Outcome.NOT_FOUND, f"no generation has the content id {ids}", detector
+        )
+    best = max((comparison for _, comparison in compared), key=lambda comparison: comparison.score)
+    return Evidence(
+        technique=Technique.REGISTRY,
+        outcome=Outcome.FOUND,
+        reason=_comparisons(named),
+        detector=detector,
+        score=_finite(best.score),
+        threshold=_finite(best.threshold),
+        false_alarm_probability=best.false_alarm_probability,
+        segments=[_matched_span(match, one) for one, comparison in compared for match in comparison.matches],
+    )
+
+
+def unjudged(registry: Registry, detector: Detector, reason: str) -> list[Evidence]:
+    """(1) The rows of audio that no technique can judge."""
+    return [
+        _bare(Technique.WATERMARK_KEYED, Outcome.INCONCLUSIVE, reason, _mark_detector(detector)),
+        public_mark_not_installed(),
+        _bare(Technique.FINGERPRINT, Outcome.INCONCLUSIVE, reason, _fingerprint_detector(registry)),
+        _bare(
+            Technique.REGISTRY,
+            Outcome.NOT_APPLICABLE,
+            "there is no mark to look up",
+            _registry_detector(registry),
+        ),
+    ]
+
+
+def _comparisons(named: list[Named]) -> str:
+    said = {
+        Agreement.WHOLE: "the audio is it",
+        Agreement.PART: "parts of the audio are it",
+        Agreement.NONE: "the audio is not it",
+        Agreement.UNKNOWN: "too little to tell whether the audio is it",
+    }
+    return "; ".join(
+        f"{content_id_hex(one.content_id)}: "
+        + (said[one.agreement] if one.generation else "not in the registry")
+        for one in named
+    )
+
+
+def _matched_span(match: Match, content_id: int | None) -> Segment:
+    return Segment(
+        start_s=match.start_s,
+        end_s=match.end_s,
+        score=match.score,
+        content_id=None if content_id is None else content_id_hex(content_id),
+        generation_id=match.generation_id,
+        offset_s=match.offset_s,
+    )
+
+
+def _bare(technique: Technique, outcome: Outcome, reason: str, detector: DetectorVersion) -> Evidence:
+    return Evidence(
+        technique=technique,
+        outcome=outcome,
+        reason=reason,
+        detector=detector,
+        score=None,
+        threshold=None,
+        false_alarm_probability=None,
+    )
+
+
+def _mark_detector(detector: Detector) -> DetectorVersion:
+    return DetectorVersion(
+        name=detector.name, version=detector.version, weights_sha256=detector.weights_sha256
+    )
+
+
+def _fingerprint_detector(registry: Registry) -> DetectorVersion:
+    return DetectorVersion(
+        name="earmark-fingerprint",
+        version=registry.fingerprint_version,
+        weights_sha256=registry.weights_sha256,
+    )
+
+
+def _registry_detector(registry: Registry) -> DetectorVersion:
+    """The comparison with one generation uses the fingerprint network's weights."""
+    return DetectorVersion(
+        name="earmark-registry", version=version("earmark"), weights_sha256=registry.weights_sha256
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

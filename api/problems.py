@@ -1,0 +1,116 @@
+"""Turn every failure into an RFC 9457 problem, give every answer its headers, and let no traceback out.
+
+`Edge` is the outermost layer: it numbers the request, sets the headers of every answer, and answers an
+exception that nothing else caught with a 500 that names only the request. The table of kinds is in
+`api.errors`."""
+
+import logging
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors
+from api.errors import Kind
+
+log = logging.getLogger(__name__)
+
+_CLIENT_GONE = 499  # nobody reads it; the number other servers write into their logs
+_BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD}
+
+
+class Edge:
+    """The outermost ASGI layer."""
+
+    def __init__(self, app: ASGIApp, retry_after_s: int) -> None:
+        self._app = app
+        self._retry_after_s = retry_after_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("request %s failed", request_id)
+            if started:
+                raise  # too late for an answer: the server closes the connection
+            response = problem(request_id, errors.INTERNAL, "an unexpected failure; it is logged", {})
+            await response(scope, receive, send_with_headers)
+
+
+def problem(
+    request_id: str, kind: Kind, detail: str, extensions: dict[str, object], retry_after_s: int | None = None
+) -> JSONResponse:
+    """The answer for one problem."""
+    body: dict[str, object] = {
+        "type": kind.type_uri,
+        "title": kind.title,
+        "status": kind.status.value,
+        "detail": detail,
+        "code": kind.code,
+        "request_id": request_id,
+    }
+    headers = {}
+    if kind.retry and retry_after_s is not None:
+        body["retry_after_s"] = retry_after_s
+        headers["Retry-After"] = str(retry_after_s)
+    return JSONResponse(body | extensions, kind.status.value, headers, errors.MEDIA_TYPE)
+
+
+def install(app: FastAPI, retry_after_s: int) -> None:
+    """Make `app` answer every failure with a problem."""
+
+    def answer(request: Request, kind: Kind, detail: str, extensions: dict[str, object]) -> Response:
+        return problem(request.state.request_id, kind, detail, extensions, retry_after_s)
+
+    async def on_expected(request: Request, exc: Exception) -> Response:
+        kind = errors.kind_of(exc)
+        if kind is errors.INTERNAL:
+            raise exc  # to Edge, which logs it
+        return answer(request, kind, str(exc), errors.extensions_of(exc))
+
+    async def on_http(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, HTTPException)
+        kind = _BY_STATUS.get(exc.status_code, errors.BAD_REQUEST)
+        response = answer(request, kind, str(exc.detail), {})
+        response.headers.update(exc.headers or {})
+        return response
+
+    async def on_invalid(request: Request, exc: Exception) -> Response:
+        assert isinstance(exc, RequestValidationError)
+        # Only where and why: the value that was sent is not sent back.
+        found = [{"pointer": "/".join(map(str, one["loc"])), "detail": one["msg"]} for one in exc.errors()]
+        detail = "; ".join(f"{one['pointer']}: {one['detail']}" for one in found)
+        return answer(request, errors.INVALID, detail, {"errors": found})
+
+    async def on_gone(request: Request, _exc: Exception) -> Response:
+        log.info("request %s: the client went away", request.state.request_id)
+        return Response(status_code=_CLIENT_GONE)
+
+    for expected in errors.EXPECTED:
+        app.add_exception_handler(expected, on_expected)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(ClientDisconnect, on_gone)
+    app.add_middleware(Edge, retry_after_s=retry_after_s)

@@ -1,0 +1,30 @@
+"""GET /livez and /readyz: for whoever restarts the process, and for whoever sends it traffic."""
+
+from anyio import to_thread
+from fastapi import APIRouter, Response
+
+from api.routes.common import OpenService
+from api.schemas import Alive, Readiness
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", operation_id="get_liveness", summary="The process answers", response_model=Alive)
+async def get_liveness() -> Alive:
+    """Asks nothing else, so that a database that is away does not get the process restarted."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    operation_id="get_readiness",
+    summary="Every part works",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "A part does not work; `checks` says which"}},
+)
+async def get_readiness(service: OpenService, response: Response) -> Readiness:
+    """The database answers, the index is replayed, the key is loaded, and the disk has room."""
+    readiness = await to_thread.run_sync(service.readiness)
+    if readiness.status != "ready":
+        response.status_code = 503
+    return readiness

@@ -1,0 +1,183 @@
+"""The JSON of the service: what `POST /v1/detections` and `GET /v1/generations/{id}` answer, and problems.
+
+Numbers are numbers; times are seconds from the start of the audio, or RFC 3339 UTC; absent is null. Nothing
+here can hold an account, a name or an address: a content id is opaque, and a generation shows public facts
+only."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.verdict import Verdict
+from registry import Generation, GenerationState
+
+CONTENT_ID_PATTERN = "^[0-9a-f]{12}$"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Technique(StrEnum):
+    """The four sources of evidence, never fused into one number."""
+
+    WATERMARK_KEYED = "watermark_keyed"
+    WATERMARK_PUBLIC = "watermark_public"
+    FINGERPRINT = "fingerprint"
+    REGISTRY = "registry"
+
+
+class Outcome(StrEnum):
+    """How a technique answered."""
+
+    FOUND = "found"
+    NOT_FOUND = "not_found"
+    INCONCLUSIVE = "inconclusive"  # the audio cannot speak; `reason` says why
+    NOT_APPLICABLE = "not_applicable"  # there was nothing for it to do; `reason` says why
+    ERROR = "error"  # it failed; `reason` says how
+
+
+class DetectorVersion(_Model):
+    """Which detector said so; `weights_sha256` is null for one without weights."""
+
+    name: str
+    version: str
+    weights_sha256: str | None
+
+
+class Segment(_Model):
+    """A span of the audio, in seconds from its start."""
+
+    start_s: float
+    end_s: float
+    score: float
+    content_id: str | None = Field(None, pattern=CONTENT_ID_PATTERN)
+    generation_id: UUID | None = None
+    offset_s: float | None = Field(None, description="Place in the generation of start_s.")
+
+
+class Evidence(_Model):
+    """What one technique says, with how sure it is. `false_alarm_probability` is for the whole audio."""
+
+    technique: Technique
+    outcome: Outcome
+    reason: str | None = Field(None, description="Why it is inconclusive, not_applicable or error.")
+    detector: DetectorVersion
+    score: float | None
+    threshold: float | None
+    false_alarm_probability: float | None = Field(ge=0, le=1)
+    segments: list[Segment] = []
+
+
+class AudioInput(_Model):
+    """What was judged. The hash is of the bytes as they were sent, and is kept nowhere."""
+
+    sha256: str
+    bytes: int
+    container: str
+    codec: str
+    duration_s: float
+    channels: int
+    sample_rate_hz: int
+
+
+class GenerationFacts(_Model):
+    """What anyone may know of a generation."""
+
+    generation_id: UUID
+    content_id: str = Field(pattern=CONTENT_ID_PATTERN)
+    created_at: datetime
+    system: str
+    system_version: str
+    model: str
+
+    @classmethod
+    def of(cls, generation: Generation) -> "GenerationFacts":
+        return cls(**_facts(generation))
+
+
+class GenerationRecord(GenerationFacts):
+    """A generation as `GET /v1/generations/{id}` shows it: its facts, state and length."""
+
+    state: GenerationState
+    finished_at: datetime | None
+    duration_s: float
+
+    @classmethod
+    def of(cls, generation: Generation) -> "GenerationRecord":
+        return cls(
+            **_facts(generation),
+            state=generation.state,
+            finished_at=generation.finished_at,
+            duration_s=generation.duration_s,
+        )
+
+
+class Retention(_Model):
+    """Submitted audio lives in memory only, until this time."""
+
+    audio_deleted_at: datetime
+
+
+class Detection(_Model):
+    """The answer of POST /v1/detections and of `earmark verify --json`."""
+
+    id: UUID
+    created_at: datetime
+    verdict: Verdict
+    verdict_reason: str
+    input: AudioInput
+    evidence: list[Evidence]
+    generation: GenerationFacts | None = Field(
+        description="The generation that the audio, or a part of it, is attributed to; null when it is "
+        "attributed to none, also when a mark names one."
+    )
+    limits: list[str]
+    retention: Retention
+    signature: str | None = Field(None, description="null: results are not signed yet.")
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details. Further members depend on `type`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class Alive(_Model):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(_Model):
+    """Each part that must work for the service to work; `checks` maps its name to "ok" or to what is
+    wrong."""
+
+    status: str
+    checks: dict[str, str]
+
+
+def content_id_hex(content_id: int) -> str:
+    """48 bits as twelve hex digits, the form of every public answer."""
+    return f"{content_id:012x}"
+
+
+def _facts(generation: Generation) -> dict[str, Any]:
+    return {
+        "generation_id": generation.generation_id,
+        "content_id": content_id_hex(generation.content_id),
+        "created_at": generation.created_at,
+        "system": generation.system,
+        "system_version": generation.system_version,
+        "model": generation.model,
+    }

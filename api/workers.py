@@ -1,0 +1,66 @@
+"""Heavy work off the event loop: a few worker threads, a short queue before them, and a clear no when it is
+full.
+
+    async with workers.admit():                       # Busy when every place is taken
+        data = await read_body(...)
+        result = await workers.run(request, function, data)
+
+A place is held from before the body is read until the answer is ready, so that memory is bounded by
+(workers + waiting) bodies. A client that goes away gives up its place while it waits for a worker; work
+that has begun in a thread cannot be stopped and is finished, and its result dropped."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+
+from api.errors import Busy
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Bounded workers of one event loop. Not shared between loops."""
+
+    def __init__(self, num_workers: int, max_waiting: int) -> None:
+        self._limiter = anyio.CapacityLimiter(num_workers)
+        self._num_free = num_workers + max_waiting
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Take a place, or raise Busy at once. No await inside, so counting needs no lock."""
+        if self._num_free == 0:
+            raise Busy("the service is working on as many files as it can; send this one again in a moment")
+        self._num_free -= 1
+        try:
+            yield
+        finally:
+            self._num_free += 1
+
+    async def run(self, request: Request, function: Callable[..., T], *args: object) -> T:
+        """Run `function(*args)` in a worker thread. Raises what it raises, and ClientDisconnect.
+
+        The request's body must have been read to its end: what comes next on its channel is the disconnect.
+        """
+        borrower, acquired = object(), False
+        async with anyio.create_task_group() as group:
+            group.start_soon(_cancel_when_gone, request, group.cancel_scope)
+            await self._limiter.acquire_on_behalf_of(borrower)
+            acquired = True
+            group.cancel_scope.cancel()  # ends the watcher: nothing else is awaited in this block
+        if not acquired:
+            raise ClientDisconnect
+        try:
+            # A limiter of its own, since the library's default of 40 threads is shared with everything else.
+            return await anyio.to_thread.run_sync(function, *args, limiter=anyio.CapacityLimiter(1))
+        finally:
+            self._limiter.release_on_behalf_of(borrower)
+
+
+async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
