@@ -9,6 +9,7 @@ to try again.
 """
 
 import importlib.util
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,6 +23,8 @@ OLDEST_SERVER = 15
 POOL_CONNECTIONS = 10  # for worker threads; beside these one for the owner's lock
 POOL_TIMEOUT_S = 10.0
 SESSION_SETTINGS = "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=30s"
+
+_migrating = threading.Lock()  # Alembic keeps the running migration in module globals
 
 
 class Database:
@@ -103,7 +106,7 @@ class Database:
         assert spec is not None and spec.submodule_search_locations
         config = Config()
         config.set_main_option("script_location", spec.submodule_search_locations[0].replace("%", "%%"))
-        with self.translated(), self.engine.connect() as connection:
+        with _migrating, self.translated(), self.engine.connect() as connection:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")

@@ -107,7 +107,7 @@ def finish(
 
 
 def abort(connection: Connection, generation_id: uuid.UUID) -> Generation:
-    """Close as aborted; what was appended stays searchable. Raises `UnknownGeneration`, `GenerationClosed`."""
+    """Close as aborted; what was appended stays searchable. Raises as `finish`."""
     ordinal, state = _lock(connection, generation_id)
     if state is GenerationState.COMPLETE:
         raise _closed(generation_id, state)

@@ -3,7 +3,8 @@
     recording.push(wav_T)  ──► Fingerprinter ──► pending windows ──(each second of audio)──► one transaction
 
 What a crash leaves, step by step:
-  (1) between two writes: the generation is open without its last windows, at most 1 s of audio and what one window
+  (1) between two writes: the generation is open without its last windows, at most 1 s of audio and what one
+  window
       still waits for; its owner's death turns it to aborted, and all that was written stays searchable;
   (2) inside a write: the same, since a write is one transaction;
   (3) after the last windows, before the state: all windows, state open, then aborted by recovery;
@@ -65,9 +66,9 @@ class Recording:
     def push(self, wav_T: NDArray[np.float32]) -> None:
         """Take the next samples: float32 [T] at 24 kHz, finite, any T.
 
-        When it returns, every window that was complete 1 s of audio ago is durable. Raises `RegistryInputError`
-        (nothing was taken), `GenerationClosed`, or `DatabaseUnavailable`: then the samples were taken, so never
-        push them again; the next push or `finish` writes what is missing.
+        When it returns, every window that was complete 1 s of audio ago is durable. Raises
+        `RegistryInputError` (nothing was taken), `GenerationClosed`, or `DatabaseUnavailable`: then the
+        samples were taken, so never push them again; the next push or `finish` writes what is missing.
         """
         self._require_open()
         check_samples(wav_T)

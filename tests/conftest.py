@@ -1,4 +1,4 @@
-"""What every test may share: a data folder the embedded server can reach, and databases on one running server.
+"""What every test may share: a data folder the embedded server can reach, and databases on one server.
 
 `tmp_path` is closed to everyone else, and a server that was started by root runs as another account; so these
 folders lie directly in the temporary folder and may be passed through. The server is real PostgreSQL and its
@@ -9,6 +9,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ TEMPLATE = "earmark_template"
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """A fresh, empty data folder; a server that a test leaves behind is stopped."""
-    with _reachable_folder() as folder:
+    with reachable_folder() as folder:
         data_dir = folder / "data"
         yield data_dir
         if (data_dir / "start.lock").exists():
@@ -38,7 +39,7 @@ def data_dir() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def embedded_server() -> Iterator[EmbeddedServer]:
     """One server for the whole session, with a migrated database to copy."""
-    with _reachable_folder() as folder, EmbeddedServer.attach(folder / "data") as server:
+    with reachable_folder() as folder, EmbeddedServer.attach(folder / "data") as server:
         _execute(server, f"CREATE DATABASE {TEMPLATE}")
         template = Database(server.url(TEMPLATE))
         template.prepare()
@@ -49,13 +50,22 @@ def embedded_server() -> Iterator[EmbeddedServer]:
 _numbers = itertools.count(1)
 
 
+@contextmanager
+def empty_database(server: EmbeddedServer, template: str = "template1") -> Iterator[str]:
+    """The URL of a new database, by default one without any table; dropped at the end."""
+    name = f"test_{next(_numbers)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield server.url(name)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database_url(embedded_server: EmbeddedServer) -> Iterator[str]:
     """The URL of a migrated database of this test's own, without rows."""
-    name = f"test_{next(_numbers)}"
-    _execute(embedded_server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-    yield embedded_server.url(name)
-    _execute(embedded_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with empty_database(embedded_server, TEMPLATE) as url:
+        yield url
 
 
 @pytest.fixture
@@ -75,16 +85,15 @@ def registry(database_url: str) -> "Iterator[Registry]":
         yield registry
 
 
-class _reachable_folder:  # noqa: N801 - reads as a context manager
+@contextmanager
+def reachable_folder() -> Iterator[Path]:
     """A temporary folder that the server's account may pass through."""
-
-    def __enter__(self) -> Path:
-        self.path = Path(tempfile.mkdtemp(prefix="earmark-test-"))
-        self.path.chmod(0o711)
-        return self.path
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path)
+    path = Path(tempfile.mkdtemp(prefix="earmark-test-"))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 def _execute(server: EmbeddedServer, statement: str) -> None:

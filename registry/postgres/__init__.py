@@ -10,6 +10,7 @@ a server that killed processes left running. Layout of the data folder:
     start.lock                    held exclusively for the moment of starting, attaching or stopping
     postgres.log                  the server's log; postgres.log.1 is the one before
     pg_hba.conf, pg_ident.conf    who may connect: the user who owns the folder, through the socket
+    socket_folder                 where the socket is, when that is not in this folder
     postgres/                     owned by the account that runs the server
         cluster/                  PostgreSQL's own folder
         socket/                   the only way in, mode 0700; in a temporary folder when its path is long

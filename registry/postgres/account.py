@@ -44,6 +44,14 @@ class Account:
         if self.dropped:
             os.chown(folder, self.uid, self.gid)
 
+    def owns_private_folder(self, folder: Path) -> bool:
+        """True for a folder (not a link to one) of this account that is closed to everyone else."""
+        try:
+            status = folder.lstat()
+        except OSError:
+            return False
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == self.uid and not status.st_mode & 0o077
+
     def require_reachable(self, path: Path, remedy: str) -> None:
         """Raise `DataFolderError` unless the account may enter every folder above `path`."""
         for folder in reversed(path.resolve().parents):

@@ -5,6 +5,7 @@ recognised by what cannot be stale: it answers on its socket, or a process has t
 folder. The process number in postmaster.pid alone proves nothing, since numbers are reused.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -163,6 +164,7 @@ class Cluster:
         pid = self._pid_in_file()
         if pid is None or pid not in self.inhabitants():
             return
+        socket_folder = self._socket_in_use()
         os.kill(pid, signal.SIGINT)  # PostgreSQL's "fast" shutdown, with a checkpoint
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         while self.inhabitants():
@@ -171,6 +173,9 @@ class Cluster:
                     f"PostgreSQL in {self.path} (process {pid}) does not stop: {self._log_tail()}"
                 )
             time.sleep(0.02)
+        if socket_folder is not None and socket_folder.parent != self.folder:
+            with contextlib.suppress(OSError):
+                socket_folder.rmdir()  # empty now; never more than one folder of ours
 
     def _spawn(self, binaries: Binaries) -> "subprocess.Popen[bytes]":
         # Nobody lives in the cluster, so what this file says is stale; PostgreSQL would refuse to start if
@@ -212,7 +217,13 @@ class Cluster:
         if len(os.fsencode(folder)) <= SOCKET_FOLDER_BYTES and SOCKET_FOLDER.fullmatch(str(folder)):
             self.account.make_private_folder(folder)
             return folder
-        return private_socket_folder(self.account)
+        # The same one as before a crash, since other processes still look for the server there.
+        recorded = self.data_dir / "socket_folder"
+        if recorded.exists() and self.account.owns_private_folder(Path(recorded.read_text())):
+            return Path(recorded.read_text())
+        folder = private_socket_folder(self.account)
+        _write(recorded, str(folder))
+        return folder
 
     def _socket_in_use(self) -> Path | None:
         lines = self._postmaster_file()

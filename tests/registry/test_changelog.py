@@ -114,7 +114,9 @@ def test_fetch_codes_joins_the_chunks_of_each_generation(database: Database) -> 
         append(connection, one, model, 0, 9)
         append(connection, two, model, 0, 2)
         append(connection, one, model, 9, 4)
-        ordinals = {change.generation_id: change.generation_ordinal for change in changelog.read(connection, 0)}
+        ordinals = {
+            change.generation_id: change.generation_ordinal for change in changelog.read(connection, 0)
+        }
         fetched = changelog.fetch_codes(connection, [*ordinals.values(), 999_999])
     assert empty not in ordinals
     assert set(fetched) == set(ordinals.values())
@@ -134,7 +136,10 @@ def test_windows_that_leave_a_gap_or_overlap_are_refused(database: Database, fir
         "INSERT INTO fingerprint SELECT ordinal, :first, :count, :model, :codes, '\\x00' FROM generation"
     )
     values = {"first": first, "count": count, "model": model, "codes": codes(count).tobytes()}
-    with pytest.raises(exc.IntegrityError, match="without gap or overlap"), database.transaction() as connection:
+    with (
+        pytest.raises(exc.IntegrityError, match="without gap or overlap"),
+        database.transaction() as connection,
+    ):
         connection.execute(insert, values)
     assert len(committed_positions(database)) == 2
 

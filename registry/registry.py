@@ -1,0 +1,194 @@
+"""The registry: every generation we released, and whether some audio is one of them.
+
+    with Registry.open(data_dir_or_url) as registry:
+        generation_id = registry.register(wav, sample_rate, metadata)
+        result = registry.match(wav, sample_rate)
+
+Safe to share between threads; any number of processes may open one data folder or database. Whatever a call
+has acknowledged is on disk, is found by the next `match` of any process, and survives the death of any
+process. When the database restarts, calls raise `DatabaseUnavailable` until it is back, and then go on.
+"""
+
+import importlib.metadata
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio import SAMPLE_RATE_HZ, resample
+from registry import changelog, generations, matching
+from registry.changelog import GenerationCodes
+from registry.database import Database
+from registry.errors import RegistryInputError
+from registry.fingerprint.windows import Fingerprinter
+from registry.matching import Match, MatchResult
+from registry.owner import OwnerLock
+from registry.postgres import EmbeddedServer
+from registry.recording import Recording, check_samples
+from registry.records import Generation, NewGeneration
+from registry.replica import Replica
+
+log = logging.getLogger(__name__)
+
+LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 768_000
+
+
+class Registry:
+    """An open registry; `Registry.open` makes one."""
+
+    def __init__(
+        self, database: Database, fingerprinter: Fingerprinter, index: Replica, server: EmbeddedServer | None
+    ) -> None:
+        self.index = index  # status, rebuild, check
+        self._database = database
+        self._fingerprinter = fingerprinter
+        self._server = server
+        self._owner = OwnerLock(database)
+
+    @classmethod
+    def open(cls, location: Path | str, *, index_dir: Path | None = None) -> Self:
+        """Open the registry in a data folder (an embedded PostgreSQL) or behind a postgresql:// URL.
+
+        Creates folder, cluster and schema when needed; marks as aborted what dead processes left open;
+        loads the index from `index_dir` (default: `index` in the data folder; with a URL, memory only) and
+        replays what is newer. A crash at any point here leaves what the next open needs. Raises
+        `DataFolderError`, `DatabaseUnavailable`, `DatabaseUnsupported`, `WeightsUnavailable`.
+        """
+        fingerprinter = Fingerprinter.load()
+        server = None
+        if "://" in str(location):
+            database = Database(str(location))
+        else:
+            server = EmbeddedServer.attach(Path(location))
+            database = Database(server.url())
+            index_dir = index_dir or server.cluster.data_dir / "index"
+        try:
+            database.prepare()
+            registry = cls(database, fingerprinter, Replica(database, index_dir), server)
+            registry.recover()
+        except BaseException:
+            database.close()
+            if server is not None:
+                server.detach()
+            raise
+        return registry
+
+    def close(self) -> None:
+        """Save the index, leave the database, and stop the embedded server if nobody else uses it.
+
+        Recordings still open are then as if this process had died: aborted by the next recovery.
+        """
+        try:
+            self.index.save()
+        finally:
+            self._owner.release()
+            self._database.close()
+            if self._server is not None:
+                self._server.detach()
+
+    def recover(self) -> int:
+        """Mark as aborted what dead processes left open; returns how many. Runs at open, and on demand."""
+        self._owner.hold()
+        with self._database.transaction() as connection:
+            num_aborted = generations.recover(connection, self._owner.number)
+        if num_aborted:
+            log.warning("%d generations were left open by processes that died: aborted", num_aborted)
+        return num_aborted
+
+    def begin(self, new: NewGeneration) -> Generation:
+        """Make a generation durable before its first sample leaves: state open, fresh ids.
+
+        About 1 ms and one disk flush. Raises `DatabaseUnavailable`: then look before trying again, since a
+        generation may have been begun whose id nobody knows; recovery aborts it later.
+        """
+        self._owner.hold()
+        with self._database.transaction() as connection:
+            return generations.begin(connection, new, self._owner.number)
+
+    def recording(self, generation_id: uuid.UUID) -> Recording:
+        """The fingerprint stream of a generation that this process has begun. Raises `UnknownGeneration`."""
+        with self._database.transaction() as connection:
+            generations.get(connection, generation_id)
+            model = generations.ensure_model(
+                connection, self._fingerprinter.weights_sha256, self._fingerprinter.version
+            )
+        return Recording(self._database, self._owner, self._fingerprinter, model, generation_id)
+
+    def register(
+        self, wav: NDArray[np.float32], sample_rate: int, metadata: Mapping[str, Any] | None = None
+    ) -> uuid.UUID:
+        """Register a whole utterance: float [T] or [C, T] at 8 kHz to 768 kHz. Returns its generation id.
+
+        `metadata` may hold system, system_version and model, which become columns; the rest is kept as JSON.
+        A crash on the way leaves an aborted generation. Raises `RegistryInputError`.
+        """
+        wav_T = to_query(wav, sample_rate)
+        rest = dict(metadata or {})
+        new = NewGeneration(
+            system=rest.pop("system", "earmark"),
+            system_version=rest.pop("system_version", importlib.metadata.version("earmark")),
+            model=rest.pop("model", "unknown"),
+            sample_rate_hz=sample_rate,
+            metadata=rest,
+        )
+        generation = self.begin(new)
+        recording = self.recording(generation.generation_id)
+        recording.push(wav_T)
+        recording.finish()
+        return generation.generation_id
+
+    def match(self, wav: NDArray[np.float32], sample_rate: int) -> MatchResult:
+        """Which generations hold this audio, and where; best first, accepted ones only.
+
+        Everything acknowledged before the call is searched. Raises `RegistryInputError`,
+        `DatabaseUnavailable`.
+        """
+        wav_T = to_query(wav, sample_rate)
+        return matching.match(wav_T, self._fingerprinter, self.index.search, self._fetch_codes)
+
+    def compare(self, generation_id: uuid.UUID, wav: NDArray[np.float32], sample_rate: int) -> Match | None:
+        """Is this audio that one generation? None when it is not. Raises `UnknownGeneration`."""
+        raise NotImplementedError
+
+    def generation(self, generation_id: uuid.UUID) -> Generation:
+        """Raises `UnknownGeneration`."""
+        with self._database.transaction() as connection:
+            return generations.get(connection, generation_id)
+
+    def generation_by_content_id(self, content_id: int) -> Generation | None:
+        """None when this registry never issued it; any integer may be asked."""
+        with self._database.transaction() as connection:
+            return generations.get_by_content_id(connection, content_id)
+
+    def generations(self, limit: int, after: uuid.UUID | None = None) -> list[Generation]:
+        """Newest first, at most `limit` (1 to 1000); `after` is the last id of the page before."""
+        with self._database.transaction() as connection:
+            return generations.newest(connection, limit, after)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fetch_codes(self, generation_ordinals: Iterable[int]) -> dict[int, GenerationCodes]:
+        with self._database.transaction() as connection:
+            return changelog.fetch_codes(connection, generation_ordinals)
+
+
+def to_query(wav: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """[T] or [C, T] at any supported rate as float32 [T] at 24 kHz. Raises `RegistryInputError`."""
+    if not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
+        raise RegistryInputError(
+            f"the sample rate must be from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz, not {sample_rate}"
+        )
+    wav_T = wav.mean(axis=0) if wav.ndim == 2 and len(wav) else wav
+    check_samples(wav_T)
+    return np.asarray(resample(wav_T.astype(np.float32), sample_rate, SAMPLE_RATE_HZ), dtype=np.float32)

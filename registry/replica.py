@@ -1,0 +1,164 @@
+"""The search index of this process: load, replay, search, rebuild, check.
+
+PostgreSQL is the truth and the index is derived from it: it is never asked whether something exists, only
+where to look.
+
+(1) At open: load the snapshot when there is a usable one, else start empty at position 0.
+(2) Before every search: read the changelog behind the index's position and apply it, so that whatever was
+    acknowledged before the search is found by it.
+(3) Rebuild: a second index replays from 0 beside the first and takes its place when it has caught up.
+(4) At close and after a rebuild: save a snapshot. A crash before leaves the older one, from which (2) goes
+on.
+
+One lock makes apply and search exclude each other, since Faiss allows no search beside a change.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import changelog
+from registry.database import Database
+from registry.errors import IndexUnavailable
+from registry.index import WindowIndex
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+SELF_QUERIES = 200  # stored windows that `check` looks for; each must find itself
+CHECK_DEPTH = 20  # among its best; the same audio registered twice gives equal scores
+
+
+@dataclass(frozen=True)
+class IndexStatus:
+    """How far the index follows the database."""
+
+    position: int  # changelog position applied
+    last_position: int  # committed in the database
+    num_windows: int  # in the index
+    snapshot: Path | None  # folder of the snapshot; None: memory only
+
+    @property
+    def is_current(self) -> bool:
+        return self.position >= self.last_position
+
+
+@dataclass(frozen=True)
+class IndexCheck:
+    """The result of comparing index and database."""
+
+    num_windows_stored: int  # informative ones in the database
+    num_windows_indexed: int
+    num_self_queries: int
+    num_found: int  # of those, how many found their own generation and window
+
+    @property
+    def passed(self) -> bool:
+        return self.num_windows_stored == self.num_windows_indexed and self.num_found == self.num_self_queries
+
+
+class Replica:
+    """The index and its lock. Safe to share between threads."""
+
+    def __init__(self, database: Database, folder: Path | None) -> None:
+        """Load (1) and replay (2). Raises `DatabaseUnavailable`."""
+        self._database = database
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._index = self._load()
+        self.catch_up()
+
+    def catch_up(self) -> int:
+        """Apply everything committed so far; returns the position reached. Raises `DatabaseUnavailable`."""
+        with self._mutex:
+            self._replay(self._index)
+            return self._index.position
+
+    def search(self, look: Callable[[WindowIndex], T]) -> T:
+        """Catch up, then run `look` on the index while nobody changes it."""
+        with self._mutex:
+            self._replay(self._index)
+            return look(self._index)
+
+    def status(self) -> IndexStatus:
+        """Where the index stands, without catching up. Raises `DatabaseUnavailable`."""
+        with self._database.transaction() as connection:
+            last_position = changelog.last_position(connection)
+        with self._mutex:
+            return IndexStatus(self._index.position, last_position, self._index.num_windows, self._folder)
+
+    def rebuild(self) -> IndexStatus:
+        """Replay everything into a new index and put it in place of the present one (3) (4).
+
+        Searches go on in the old index meanwhile. An exception leaves the old one in place.
+        """
+        fresh = WindowIndex()
+        self._replay(fresh)
+        with self._mutex:
+            self._replay(fresh)  # what was committed meanwhile
+            self._index = fresh
+        self.save()
+        return self.status()
+
+    def check(self) -> IndexCheck:
+        """Count windows on both sides and look for some stored ones; reads the whole fingerprint table."""
+        with self._mutex:
+            self._replay(self._index)
+            return _compare(self._index, self._database)
+
+    def save(self) -> None:
+        """Write a snapshot, if there is a folder for one (4)."""
+        if self._folder is not None:
+            with self._mutex:
+                self._index.save(self._folder)
+
+    def _load(self) -> WindowIndex:
+        if self._folder is None:
+            return WindowIndex()
+        try:
+            return WindowIndex.load(self._folder)
+        except FileNotFoundError:
+            return WindowIndex()
+        except IndexUnavailable as exc:
+            log.warning("the index snapshot in %s is not usable (%s): building it anew", self._folder, exc)
+            return WindowIndex()
+
+    def _replay(self, index: WindowIndex) -> None:
+        # One short transaction for each batch: none stays open while Faiss works.
+        while True:
+            with self._database.transaction() as connection:
+                changes = changelog.read(connection, index.position)
+            if not changes:
+                return
+            index.apply(changes)
+
+
+def _compare(index: WindowIndex, database: Database) -> IndexCheck:
+    step = max(index.num_windows // SELF_QUERIES, 1)
+    num_stored, position = 0, 0
+    wanted: list[tuple[int, int]] = []
+    codes: list[NDArray[np.int8]] = []
+    while position < index.position:
+        with database.transaction() as connection:
+            changes = changelog.read(connection, position)
+        for change in changes:
+            for row in np.flatnonzero(change.informative_N):
+                if num_stored % step == 0:
+                    wanted.append((change.generation_ordinal, change.first_window + int(row)))
+                    codes.append(change.codes_ND[row])
+                num_stored += 1
+        position = changes[-1].position
+    num_found = 0
+    if codes:
+        emb_ND = np.stack(codes).astype(np.float32)
+        emb_ND /= np.linalg.norm(emb_ND, axis=1, keepdims=True)
+        _, ordinals, windows = index.search(emb_ND, CHECK_DEPTH)
+        for (ordinal, window), row_ordinals, row_windows in zip(wanted, ordinals, windows, strict=True):
+            num_found += bool(np.any((row_ordinals == ordinal) & (row_windows == window)))
+    return IndexCheck(num_stored, index.num_windows, len(wanted), num_found)

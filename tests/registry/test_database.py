@@ -1,0 +1,64 @@
+"""The border to PostgreSQL: URLs, versions, and what happens while the server is away."""
+
+import pytest
+from sqlalchemy import exc, text
+
+from registry.database import Database
+from registry.errors import DatabaseUnavailable, DatabaseUnsupported
+
+
+@pytest.mark.parametrize("url", ["sqlite:///file.db", "mysql://host/db", "not a url", ""])
+def test_a_url_that_is_not_postgresql_is_refused(url: str) -> None:
+    with pytest.raises(DatabaseUnsupported, match="postgresql://"):
+        Database(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
+def test_every_usual_spelling_of_the_scheme_is_taken(scheme: str) -> None:
+    assert Database(f"{scheme}://user@host/name").url.drivername == "postgresql+psycopg2"
+
+
+def test_a_server_that_does_not_answer_is_unavailable_and_the_password_stays_secret() -> None:
+    database = Database("postgresql://someone:very-secret@127.0.0.1:1/nothing")
+    with pytest.raises(DatabaseUnavailable, match=r"does not answer .*see that .*127.0.0.1:1") as error:
+        database.prepare()
+    assert "very-secret" not in str(error.value)
+
+
+def test_a_connection_cut_between_two_uses_is_replaced_unnoticed(database: Database) -> None:
+    with database.transaction() as connection:
+        connection.execute(text("SELECT 1"))
+    other = Database(database.url.render_as_string(hide_password=False))
+    with other.transaction() as connection:
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    other.close()
+    with database.transaction() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_connection_cut_inside_a_transaction_is_unavailable(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable), database.transaction() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    with database.transaction() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+def test_a_mistake_of_ours_is_not_called_an_outage(database: Database) -> None:
+    """Else a caller would repeat a broken statement forever."""
+    with pytest.raises(exc.ProgrammingError), database.transaction() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
+
+
+def test_a_transaction_that_raises_leaves_nothing(database: Database) -> None:
+    with pytest.raises(KeyError), database.transaction() as connection:
+        connection.execute(text("INSERT INTO fp_model (weights_sha256, version) VALUES (sha256('x'), '1')"))
+        raise KeyError
+    with database.transaction() as connection:
+        assert connection.execute(text("SELECT count(*) FROM fp_model")).scalar_one() == 0
+
+
+def test_a_commit_waits_for_the_disk(database: Database) -> None:
+    """Log before release: an acknowledged row must survive a power failure."""
+    with database.transaction() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
