@@ -9,8 +9,8 @@ from tests.audio.media import speech
 RATE_HZ = 24_000
 
 
-@pytest.fixture(scope="module")
-def wav_T() -> NDArray[np.float32]:
+@pytest.fixture(scope="module", name="wav_T")
+def read_speech() -> NDArray[np.float32]:
     return speech(3.5)
 
 
@@ -29,7 +29,7 @@ def loudest_hz(wav_T: NDArray[np.float32]) -> float:
 
 @pytest.mark.parametrize("name", edits.CATALOGUE)
 def test_every_named_edit_runs_and_is_deterministic(name: str, wav_T: NDArray[np.float32]) -> None:
-    """A benchmark that cannot be repeated measures nothing; an edit that returns NaN breaks every detector."""
+    """A benchmark that cannot be repeated measures nothing; an edit that gives NaN breaks every detector."""
     before_T = wav_T.copy()
     out_T = edits.apply(wav_T, name, seed=5)
     assert out_T.dtype == np.float32
@@ -62,7 +62,6 @@ def test_every_named_edit_takes_a_very_short_clip_and_silence(name: str) -> None
 @pytest.mark.parametrize(
     ("name", "least_db"),
     [
-        ("identity", 100),
         ("opus_24k", 10),
         ("mp3_64k", 15),
         ("aac_64k", 15),
@@ -122,11 +121,11 @@ def test_denoising_removes_steady_noise_and_keeps_speech(wav_T: NDArray[np.float
 
 
 def test_levels_have_the_values_written_by_hand() -> None:
-    wav_T = np.array([0.5, -0.25], np.float32)
-    assert dynamics.gain(wav_T, gain_db=-20).tolist() == pytest.approx([0.05, -0.025])
-    assert dynamics.polarity(wav_T).tolist() == [-0.5, 0.25]
-    assert dynamics.scale(wav_T, factor=3.0).tolist() == [1.0, -0.75]
-    assert dynamics.quantise(wav_T, levels=3).tolist() == [0.0, 0.0]
+    wav_T = np.array([0.5, -0.2], np.float32)
+    assert dynamics.gain(wav_T, gain_db=-20).tolist() == pytest.approx([0.05, -0.02])
+    assert dynamics.polarity(wav_T).tolist() == pytest.approx([-0.5, 0.2])
+    assert dynamics.scale(wav_T, factor=3.0).tolist() == pytest.approx([1.0, -0.6])
+    assert dynamics.quantise(wav_T, levels=5).tolist() == [0.5, 0.0]
     assert filters.smooth(np.array([3, 0, 3], np.float32), width_samples=3).tolist() == pytest.approx(
         [1, 2, 1]
     )
@@ -179,9 +178,15 @@ def test_a_repeated_packet_is_the_one_before_it() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hz", "seconds"),
-    [("speed_1.25", 1250, 0.8), ("speed_0.8", 800, 1.25), ("stretch_1.25", 1000, 0.8), ("stretch_0.8", 1000, 1.25),
-     ("pitch_+2", 1122.5, 1.0), ("pitch_-2", 890.9, 1.0)],
-)  # fmt: skip
+    [
+        ("speed_1.25", 1250, 0.8),
+        ("speed_0.8", 800, 1.25),
+        ("stretch_1.25", 1000, 0.8),
+        ("stretch_0.8", 1000, 1.25),
+        ("pitch_+2", 1122.5, 1.0),
+        ("pitch_-2", 890.9, 1.0),
+    ],
+)
 def test_speed_moves_pitch_and_stretch_does_not(name: str, hz: float, seconds: float) -> None:
     out_T = edits.apply(tone(1000), name)
     assert len(out_T) / RATE_HZ == pytest.approx(seconds, abs=0.02)
