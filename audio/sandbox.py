@@ -25,6 +25,7 @@ from audio.errors import AudioFormatError, DecodeError, DecodeFailure
 from audio.sniff import ACCEPTED
 
 READ_BYTES = 1 << 20
+CHILD_PROGRAM = Path(decode_child.__file__)
 LAYOUTS = f"1 to {MAX_CHANNELS} channels at {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
 
 
@@ -49,36 +50,31 @@ def run_child(file: BinaryIO, container: str, limits: DecodeLimits) -> tuple[Str
     Returns the header and interleaved float32 bytes. Raises AudioFormatError for a codec that is not
     accepted, DecodeError for everything else. Either way the child is dead and waited for.
     """
-    command = [sys.executable, "-I", "-S", decode_child.__file__]
+    command = [sys.executable, "-I", "-S", str(CHILD_PROGRAM)]
     command += [container, str(limits.address_space_bytes), str(limits.cpu_s), _folder_of_pyav()]
-    with subprocess.Popen(
-        command,
-        stdin=file,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={},
-        start_new_session=True,  # a process group of its own, so that all of it can be killed
+    deadline = time.monotonic() + limits.wall_s
+    with subprocess.Popen(  # (1)
+        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}, start_new_session=True
     ) as child:
         try:
-            header, samples, complaint = _collect(child, limits)
-            status = child.wait(timeout=limits.wall_s)
-        except subprocess.TimeoutExpired:
+            header, samples, complaint = _collect(child, deadline, limits)
+            _await_exit(child, deadline)
+        except TimeoutError:
             raise _timed_out(container) from None
         finally:
-            # Before the wait in Popen.__exit__, while the number still belongs to this child.
-            if child.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-    if status != Exit.OK or header is None:
-        raise _failure(status, container, complaint)
+            # The child is not waited for yet, so the number is still that of its group, and whatever it
+            # started dies with it.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode != Exit.OK or header is None:
+        raise _failure(child.returncode, container, complaint)
     return header, samples
 
 
 def _collect(
-    child: "subprocess.Popen[bytes]", limits: DecodeLimits
+    child: "subprocess.Popen[bytes]", deadline: float, limits: DecodeLimits
 ) -> tuple[StreamHeader | None, bytearray, str]:
     """(2) Everything the child sends, until it closes both pipes, has sent too much, or is too late."""
-    deadline = time.monotonic() + limits.wall_s
     received, complaint = bytearray(), bytearray()
     header: StreamHeader | None = None
     most_bytes = READ_BYTES  # until the header says how many bytes a second has
@@ -87,9 +83,9 @@ def _collect(
             assert pipe is not None
             pipes.register(pipe, EVENT_READ, into)
         while pipes.get_map():
-            events = pipes.select(deadline - time.monotonic())
+            events = pipes.select(max(deadline - time.monotonic(), 0))
             if time.monotonic() >= deadline:
-                raise subprocess.TimeoutExpired(child.args, limits.wall_s)
+                raise TimeoutError
             for key, _ in events:
                 chunk = os.read(key.fd, READ_BYTES)
                 if not chunk:
@@ -108,6 +104,14 @@ def _collect(
                     f"{limits.max_decoded_bytes} decoded bytes",
                 )
     return header, received, complaint.decode(errors="replace").strip()
+
+
+def _await_exit(child: "subprocess.Popen[bytes]", deadline: float) -> None:
+    """Wait until the child has ended, not taking its exit status: its group must stay ours to kill."""
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        time.sleep(0.001)
 
 
 def _parse_header(line: bytes) -> StreamHeader:
