@@ -1,4 +1,4 @@
-"""The rules of the house that a linter does not know: each is here because someone would break it in good faith."""
+"""The rules of the house that no linter knows: each is here because someone would break it in good faith."""
 
 import ast
 import importlib.metadata
@@ -45,7 +45,9 @@ def _text_files() -> list[tuple[Path, str]]:
 
 
 def _python_files() -> list[Path]:
-    return [path for path in _tracked_files() if path.suffix == ".py" and path.parts[len(ROOT.parts)] in PACKAGES]
+    return [
+        path for path in _tracked_files() if path.suffix == ".py" and path.parts[len(ROOT.parts)] in PACKAGES
+    ]
 
 
 def _shell_lines(document: str) -> list[str]:
@@ -100,8 +102,9 @@ def test_every_link_inside_the_repository_leads_somewhere() -> None:
 def test_every_rest_path_in_the_readme_is_served() -> None:
     """The paths in the README's curl examples against the routes of the application, without starting it."""
     from api.app import create_app
+    from api.settings import Settings
 
-    served = set(create_app().openapi()["paths"])
+    served = set(create_app(Settings()).openapi()["paths"])
     patterns = [re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path) + "$") for path in served]
     shown = set(re.findall(r"http://127\.0\.0\.1:8000(/[^\s\"'`?]*)", README))
     assert {"/v1/marks", "/v1/detections"} <= shown
@@ -114,7 +117,9 @@ def test_every_rest_path_in_the_readme_is_served() -> None:
 
 def test_no_file_names_a_folder_of_somebodys_machine() -> None:
     """Such a path works where it was written and nowhere else."""
-    machine_path = re.compile(r"(?<![\w.$}/-])/(?:" + "|".join(["work", "root", "home", "opt", "Users"]) + r")/\w")
+    machine_path = re.compile(
+        r"(?<![\w.$}/-])/(?:" + "|".join(["work", "root", "home", "opt", "Users"]) + r")/\w"
+    )
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path, text in _text_files()
@@ -217,7 +222,7 @@ print("\\n".join(seen + ours), end="")
 
 @pytest.mark.parametrize("package", [*PACKAGES, "api.cli.main"])
 def test_importing_a_package_starts_nothing_and_reads_nothing(package: str) -> None:
-    """No process, thread, socket, weights or settings at import: a test or a tool must be able to look first."""
+    """No process, thread, socket, weights or settings at import: a tool must be able to look first."""
     watched = subprocess.run(
         [sys.executable, "-c", _IMPORT_WATCH, str(ROOT), package],
         cwd=ROOT,

@@ -15,10 +15,15 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "demo",
         parents=[common],
         help="mark, alter and verify real recordings through a running server",
-        description="Starts a server with throwaway data, marks recordings, alters them, asks about each copy.",
+        description="Starts a server with throwaway data, marks and alters recordings, asks about each copy.",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("demo"), metavar="DIR", help="where the judged files go (default: demo)"
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("demo"),
+        metavar="DIR",
+        help="where the judged files go (default: demo)",
     )
     parser.set_defaults(run=run)
 
@@ -35,7 +40,12 @@ def run(args: argparse.Namespace) -> int:
     except DemoError as exc:
         raise CommandError(str(exc)) from exc
     if wants_json(args):
-        print_json([{"file": row.case.file_name, "latency_ms": row.latency_ms, **row.detection} for row in result.rows])
+        print_json(
+            [
+                {"file": row.case.file_name, "latency_ms": row.latency_ms, **row.detection}
+                for row in result.rows
+            ]
+        )
     else:
         print(table(result.rows, result.names))
         print(f"\nThe {len(result.rows)} files are in {args.output}/ to be listened to.")

@@ -21,9 +21,6 @@ class UsageError(CommandError):
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Bases of everything that is raised on purpose. Imports the packages, hence a function."""
-    from api.errors import ServiceError
-    from audio import AudioError
-    from registry import RegistryError
-    from watermark import WatermarkError
+    from api.errors import EXPECTED
 
-    return (ServiceError, AudioError, RegistryError, WatermarkError, OSError)
+    return (*EXPECTED, OSError)

@@ -1,7 +1,7 @@
 """`earmark`: parse the arguments, run one command, turn expected errors into one sentence.
 
-Exit codes: 0 done (for `verify`: judged, whatever the verdict), 1 the command failed, 2 it was called wrongly,
-130 interrupted. A traceback means a fault of ours, never of the input.
+Exit codes: 0 done (for `verify`: judged, whatever the verdict), 1 the command failed, 2 it was called
+wrongly, 130 interrupted. A traceback means a fault of ours, never of the input.
 
 Not here: what the commands do (one module each), and how they look up their settings (`api.settings`).
 """
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader (`| head`) has gone. Without this the interpreter complains again when it flushes at exit.
+        # The reader (`| head`) has gone. Without this the interpreter complains again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except CommandError as exc:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from api.cli.parsers import Subparsers
 from api.cli.session import (
@@ -14,14 +15,57 @@ from api.cli.session import (
     write_output,
 )
 
+if TYPE_CHECKING:
+    from api.marking import MarkedFile
+
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "mark",
         parents=[common],
         help="mark and register speech",
-        description="The output has the input's length and rate, and its container where we can write it, else WAV.",
+        description="The output has the input's length and rate, "
+        "and its container where we can write it, else WAV.",
     )
     parser.add_argument("input", metavar="IN", help="audio file, or - for standard input")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="where to write, or - for standard output")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="where to write, or - for standard output"
+    )
+    engine = parser.add_argument_group("which engine spoke, for the registry")
+    engine.add_argument("--system", metavar="NAME", help="its name")
+    engine.add_argument("--system-version", metavar="VERSION", help="its version")
+    engine.add_argument("--model", metavar="NAME", help="the model or voice")
     parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Durable first, written second: a failure in between leaves a generation in the registry and no file,
+    and running the command again makes another generation.
+    """
+    refuse_terminal(args.output)
+    data = read_input(args.input)
+    from api.marking import Origin
+
+    given = {name: getattr(args, name) for name in ("system", "system_version", "model")}
+    origin = Origin(**{name: value for name, value in given.items() if value is not None})
+    with open_service(args) as service:
+        marked = service.mark_file(data, origin)
+        write_output(args.output, marked.data)
+    # With the audio on standard output, what is said about it must not be mixed into it.
+    report = sys.stderr if args.output == STANDARD_STREAM else sys.stdout
+    if wants_json(args):
+        print_json(_public(marked), report)
+    else:
+        print(f"{args.output}: marked as generation {marked.generation_id}", file=report)
+        print(f"  {marked.container}, content id {marked.content_id_hex}", file=report)
+    return 0
+
+
+def _public(marked: "MarkedFile") -> dict[str, str]:
+    return {
+        "generation_id": str(marked.generation_id),
+        "content_id": marked.content_id_hex,
+        "created_at": marked.created_at.isoformat().replace("+00:00", "Z"),
+        "container": marked.container,
+        "media_type": marked.media_type,
+    }

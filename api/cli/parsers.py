@@ -1,6 +1,25 @@
-"""The type of what `argparse` hands to each command module, under a name that can be written."""
+"""What the parsers of all commands share: a type that can be written down, and the kinds of number."""
 
 import argparse
 from typing import TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def positive_int(text: str) -> int:
+    """A count of at least 1, for `type=`. Raises what argparse shows as one sentence."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, not {number}")
+    return number
+
+
+def port(text: str) -> int:
+    """A TCP port, for `type=`. Raises what argparse shows as one sentence."""
+    number = positive_int(text)
+    if number > 65_535:
+        raise argparse.ArgumentTypeError(f"a port is at most 65535, not {number}")
+    return number

@@ -1,4 +1,4 @@
-"""A progress line on a terminal; nothing anywhere else, so that logs and pipes stay clean.
+"""A progress line on a terminal; no bar anywhere else, so that logs and pipes stay clean.
 
 `draw` may be called as often as it likes: it writes at most ten times a second, and always the last step.
 """
@@ -35,6 +35,13 @@ class Progress:
             self._width = 0
             self._drawn_s = float("-inf")
 
+    def note(self, text: str) -> None:
+        """For work that reports in words: only the latest on a terminal, every one as a line elsewhere."""
+        if self._stream.isatty():
+            self._overwrite(f"{self._label} {text}")
+        else:
+            print(text, file=self._stream, flush=True)
+
     def draw(self, done: int, total: int) -> None:
         """Show `done` of `total` steps; `total` 0 means there is nothing to do."""
         if not self._stream.isatty():
@@ -43,7 +50,9 @@ class Progress:
         if now_s - self._drawn_s < _MIN_INTERVAL_S and done < total:
             return
         self._drawn_s = now_s
-        line = f"{self._label} {render(done, total)} {now_s - self._started_s:.0f} s"
+        self._overwrite(f"{self._label} {render(done, total)} {now_s - self._started_s:.0f} s")
+
+    def _overwrite(self, line: str) -> None:
         self._stream.write("\r" + line.ljust(self._width))
         self._stream.flush()
         self._width = len(line)

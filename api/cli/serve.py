@@ -2,7 +2,7 @@
 
 import argparse
 
-from api.cli.parsers import Subparsers
+from api.cli.parsers import Subparsers, port
 from api.cli.session import settings
 
 
@@ -11,18 +11,11 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "serve",
         parents=[common],
         help="run the REST service",
-        description="Serves until SIGINT or SIGTERM, then finishes what it is answering and stops its database.",
+        description="Serves until SIGINT or SIGTERM, then finishes its answers and stops its database.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8000, help="port to listen on (default: %(default)s)")
     parser.set_defaults(run=run)
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65_535:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
-    return port
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,13 +11,14 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from api.cli.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
     from api.service import Service
     from api.settings import Settings
+    from registry import Registry
 
 STANDARD_STREAM = "-"
 
@@ -45,11 +46,19 @@ def open_service(args: argparse.Namespace) -> Iterator["Service"]:
     """The whole service in this process: key, registry and index. Starting takes seconds the first time."""
     from api.service import Service
 
-    service = Service.open(settings(args))
-    try:
+    with Service.open(settings(args)) as service:
         yield service
-    finally:
-        service.close()
+
+
+@contextlib.contextmanager
+def open_registry(args: argparse.Namespace) -> Iterator["Registry"]:
+    """The registry alone, for commands that neither mark nor detect."""
+    from registry import Registry
+
+    chosen = settings(args)
+    url = chosen.database_url
+    with Registry.open(chosen.data_dir if url is None else url.get_secret_value()) as registry:
+        yield registry
 
 
 def read_input(name: str) -> bytes:
@@ -95,6 +104,6 @@ def wants_json(args: argparse.Namespace) -> bool:
     return getattr(args, "json", False)
 
 
-def print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    print()
+def print_json(value: Any, stream: TextIO | None = None) -> None:
+    """Two spaces of indent, UTF-8 as it is, a final newline; on standard output unless told otherwise."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False), file=stream)

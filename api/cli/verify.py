@@ -24,7 +24,8 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge each file; one that cannot be judged is named on stderr, the others are still printed (exit code 1)."""
+    """Judge each file. One that cannot be judged is named on stderr and makes the exit code 1; the others are
+    still printed."""
     from audio import AudioError
 
     detections: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
 """A detection in words: the verdict, then one line per technique with how sure it is.
 
-Works on the JSON object of `POST /v1/detections` and nothing else, so what a person reads on a terminal and what a
-program reads are the same finding. No number is fused with another here: each line is one technique's evidence.
+Works on the JSON object of `POST /v1/detections` and nothing else, so what a person reads on a terminal and
+what a program reads are the same finding. No number is fused with another: each line is one technique's.
 """
 
 import math
@@ -45,6 +45,8 @@ def _evidence_line(evidence: JsonObject) -> str:
     parts = [f"  {name:<{_NAME_WIDTH}}  {outcome:<{_OUTCOME_WIDTH}}"]
     if evidence["false_alarm_probability"] is not None:
         parts.append(how_sure(evidence["false_alarm_probability"]))
+    if evidence["reason"] is not None:
+        parts.append(evidence["reason"])
     if evidence["outcome"] == "found" and evidence["segments"]:
         parts.append(_spans(evidence["segments"]))
     return "  ".join(parts).rstrip()
@@ -57,7 +59,9 @@ def how_sure(p_false_alarm: float) -> str:
     if p_false_alarm < 1e-300:
         return "a random clip would look like this less than once in 10^300"
     one_in = 1.0 / p_false_alarm
-    count = f"{float(f'{one_in:.2g}'):,.0f}" if one_in < 1e6 else f"10^{math.floor(math.log10(one_in) + 1e-9)}"
+    count = (
+        f"{float(f'{one_in:.2g}'):,.0f}" if one_in < 1e6 else f"10^{math.floor(math.log10(one_in) + 1e-9)}"
+    )
     return f"a random clip would look like this about once in {count}"
 
 

@@ -29,7 +29,10 @@ def table(rows: Sequence[Row], names: Mapping[str, str]) -> str:
     """The table as text. `names`: generation id to the name of the recording that was marked under it."""
     cells = [_HEADINGS, *(_cells(row, names) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
     lines.insert(1, "  ".join("-" * width for width in widths).rstrip())
     return "\n".join(lines)
 
@@ -69,8 +72,8 @@ def _match(evidence: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
 def failures(rows: Sequence[Row]) -> list[str]:
     """One sentence per row that came out otherwise than it must."""
     return [
-        f"{row.case.file_name}: the verdict is {row.detection['verdict']} ({row.detection['verdict_reason']}), "
-        f"but must be {' or '.join(sorted(row.case.required))}"
+        f"{row.case.file_name}: the verdict must be {' or '.join(sorted(row.case.required))}, "
+        f"but is {row.detection['verdict']}: {row.detection['verdict_reason']}"
         for row in rows
         if not row.as_expected
     ]

@@ -29,11 +29,13 @@ class DemoResult:
     names: Mapping[str, str]
 
 
-def run(out_dir: Path, assets: Path = ASSETS, progress: Callable[[int, int], None] | None = None) -> DemoResult:
+def run(
+    out_dir: Path, assets: Path = ASSETS, progress: Callable[[int, int], None] | None = None
+) -> DemoResult:
     """Mark, alter and verify the recordings in `assets`; write every file that was judged into `out_dir`.
 
-    `progress(done, total)` is called after every request. Raises DemoError when the recordings are missing or the
-    server does not work; an unexpected verdict is a row of the result, not an exception.
+    `progress(done, total)` is called before every request. Raises DemoError when the recordings are missing
+    or the server does not work; an unexpected verdict is a row of the result, not an exception.
     About a minute on two cores, most of it the server's start.
     """
     recordings = [load_recording(assets, name) for name in MARKED]

@@ -1,8 +1,8 @@
 """A real `earmark serve` in a child process, on a free port of the loopback interface, with throwaway data.
 
-The child is asked to stop with SIGTERM, so that it stops its PostgreSQL as it would in service; only one that does
-not answer is killed. A crash of the demo itself leaves the child running and a folder `earmark-demo-*` in the
-temporary folder; nothing else.
+The child is asked to stop with SIGTERM, so that it stops its PostgreSQL as it would in service; only one that
+does not answer is killed. A crash of the demo itself leaves the child running and a folder `earmark-demo-*`
+in the temporary folder; nothing else.
 """
 
 import contextlib
@@ -21,7 +21,9 @@ import httpx
 
 from api.demo.errors import DemoError
 
-_START_LIMIT_S = 180.0  # the first start creates a database cluster: 3 s on an idle machine, far more on a busy one
+_START_LIMIT_S = (
+    180.0  # the first start creates a database cluster: 3 s on an idle machine, far more on a busy one
+)
 _STOP_LIMIT_S = 60.0
 _REQUEST_LIMIT_S = 120.0
 _POLL_S = 0.2
@@ -32,14 +34,17 @@ _LOG_LINES_SHOWN = 15
 def running_server() -> Iterator[httpx.Client]:
     """A client whose base URL is a server that is ready. Server, database and data are gone afterwards.
 
-    Raises DemoError when the server does not get ready or does not stop; its last log lines are in the message.
+    Raises DemoError when the server does not get ready or does not stop; the message ends with its log.
     """
     folder = Path(tempfile.mkdtemp(prefix="earmark-demo-"))
-    # Root's temporary folders are closed to others, and as root PostgreSQL runs as an unprivileged user: that
+    # A new temporary folder is closed to others, and root's PostgreSQL runs as an unprivileged user: that
     # user must be able to pass through. Passing is not listing, and the data folder below is closed by its owner.
     folder.chmod(0o711)
     try:
-        with _server_process(folder) as base_url, httpx.Client(base_url=base_url, timeout=_REQUEST_LIMIT_S) as client:
+        with (
+            _server_process(folder) as base_url,
+            httpx.Client(base_url=base_url, timeout=_REQUEST_LIMIT_S) as client,
+        ):
             yield client
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -64,7 +69,7 @@ def _server_process(folder: Path) -> Iterator[str]:
 
 
 def _free_port() -> int:
-    """A port that was free a moment ago. Another process may take it before the server does: the start then fails."""
+    """A port that was free a moment ago. Should another process take it first, the server does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -75,7 +80,9 @@ def _wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path:
     deadline_s = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
-            raise DemoError(f"the server ended at its start with exit code {process.returncode}:\n{_tail(log_path)}")
+            raise DemoError(
+                f"the server ended at its start with exit code {process.returncode}:\n{_tail(log_path)}"
+            )
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{base_url}/readyz", timeout=5.0).is_success:
                 return

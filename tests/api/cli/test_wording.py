@@ -1,4 +1,4 @@
-"""What a person reads of a detection. The objects here are written by hand from the contract of docs/architecture.md."""
+"""What a person reads of a detection. The objects here are written by hand from the published contract."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ def _evidence(technique: str, outcome: str, p: float | None = None, **segment: A
     return {
         "technique": technique,
         "outcome": outcome,
+        "reason": "no weights are installed" if outcome == "not_applicable" else None,
         "false_alarm_probability": p,
         "segments": [segment] if segment else [],
     }
@@ -22,7 +23,9 @@ DETECTION: dict[str, Any] = {
     "evidence": [
         _evidence("watermark_keyed", "found", 2e-13, start_s=0.0, end_s=8.24, content_id="00c0ffee0042"),
         _evidence("watermark_public", "not_applicable"),
-        _evidence("fingerprint", "found", 1e-4, start_s=0.0, end_s=8.0, generation_id="0198-77", offset_s=3.5),
+        _evidence(
+            "fingerprint", "found", 1e-4, start_s=0.0, end_s=8.0, generation_id="0198-77", offset_s=3.5
+        ),
         _evidence("registry", "found"),
     ],
     "limits": ["The mark does not say who spoke."],
@@ -35,7 +38,7 @@ def test_a_detection_is_a_verdict_and_one_line_per_technique() -> None:
         "  The mark and the fingerprint name the same generation.",
         "  keyed watermark   found           a random clip would look like this about once in 10^12"
         "  0.0 to 8.2 s, content id 00c0ffee0042",
-        "  public watermark  not applicable",
+        "  public watermark  not applicable  no weights are installed",
         "  fingerprint       found           a random clip would look like this about once in 10,000"
         "  0.0 to 8.0 s, generation 0198-77 at 3.50 s",
         "  registry          found",
@@ -44,7 +47,10 @@ def test_a_detection_is_a_verdict_and_one_line_per_technique() -> None:
 
 
 def test_nothing_detected_says_that_it_does_not_mean_a_human_spoke() -> None:
-    assert "does not mean that a human" in describe("a.wav", {**DETECTION, "verdict": "not_detected"}).splitlines()[0]
+    assert (
+        "does not mean that a human"
+        in describe("a.wav", {**DETECTION, "verdict": "not_detected"}).splitlines()[0]
+    )
 
 
 def test_a_pasted_mark_never_begins_with_the_word_issued() -> None:
@@ -54,7 +60,7 @@ def test_a_pasted_mark_never_begins_with_the_word_issued() -> None:
 
 
 def test_there_is_a_sentence_for_every_verdict_of_the_service() -> None:
-    from api.verdicts import Verdict
+    from api.verdict import Verdict
 
     assert set(VERDICTS) == {verdict.value for verdict in Verdict}
 
