@@ -2,7 +2,8 @@
 
 (1) the child gets the file on stdin and no environment, in a process group of its own; (2) what it sends is
 counted, and the group is killed when that is too much or too late; (3) how it ended becomes samples or one
-typed error. What the child itself may not do is in `decode_child`.
+typed error. What the child itself may not do is in `decode_child`. For Linux: `os.waitid` and
+the namespaces are not everywhere.
 """
 
 import importlib.util

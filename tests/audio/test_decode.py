@@ -1,6 +1,7 @@
 """Decoding honest files, and what hostile files may not do: whatever comes in, audio or one of our errors."""
 
 import io
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -152,9 +153,15 @@ def test_an_hour_of_silence_is_too_long_and_is_not_held() -> None:
     """A few hundred kilobytes that unfold to 115 MB: bounded by what comes out, not by what goes in."""
     bomb = silent_flac(3600)
     assert len(bomb) < 700_000
-    with pytest.raises(DecodeError, match="more audio than is accepted: 30 s") as caught:
-        decode(bomb, DecodeLimits(max_duration_s=30, address_space_bytes=256 * 2**20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="more audio than is accepted: 30 s") as caught:
+            decode(bomb, DecodeLimits(max_duration_s=30, address_space_bytes=256 * 2**20))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert caught.value.reason is DecodeFailure.TOO_LONG
+    assert peak_bytes < 5 * 2**20  # 30 s are 1 MB
 
 
 def test_decoded_bytes_are_bounded_whatever_the_rate() -> None:
