@@ -1,8 +1,8 @@
 """What the demo asks about: marked recordings, altered copies, a pasted mark, and people nobody marked.
 
 Dimension key: T samples at 24 kHz. Expectations are about the verdict only. Most alterations must be
-survived; for the two that today's mark often does not survive (strong noise, another speed) it is enough that nothing
-false is claimed. How often each is survived is a question for many clips: docs/benchmarks.md answers it.
+survived; for the two that today's mark often does not survive (strong noise, another speed) it is enough that
+nothing false is claimed. How often each is survived is a question for many clips: docs/benchmarks.md.
 """
 
 from dataclasses import dataclass

@@ -37,8 +37,8 @@ def running_server() -> Iterator[httpx.Client]:
     Raises DemoError when the server does not get ready or does not stop; the message ends with its log.
     """
     folder = Path(tempfile.mkdtemp(prefix="earmark-demo-"))
-    # A new temporary folder is closed to others, and root's PostgreSQL runs as an unprivileged user: that
-    # user must be able to pass through. Passing is not listing, and the data folder below is closed by its owner.
+    # A new temporary folder is closed to others, and root's PostgreSQL runs as an unprivileged user, who
+    # must be able to pass through. Passing is not listing, and the data folder below is closed by its owner.
     folder.chmod(0o711)
     try:
         with (
