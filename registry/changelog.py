@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
+from registry.errors import UnknownGeneration
 from registry.tables import EMBEDDING_WIDTH, ChangelogRow, FingerprintRow, FpModelRow, GenerationRow
 
 BATCH_ROWS = 512  # a row is one second of speech or one whole utterance: 0.1 to 20 MB a batch
@@ -126,6 +127,17 @@ def fetch_codes(connection: Connection, generation_ordinals: Iterable[int]) -> d
         ordinal: GenerationCodes(ordinal, generation_id, np.concatenate(codes), np.concatenate(informative))
         for ordinal, (generation_id, codes, informative) in chunks.items()
     }
+
+
+def fetch_generation(connection: Connection, generation_id: uuid.UUID) -> GenerationCodes:
+    """All windows of one generation, none when it has none yet. Raises `UnknownGeneration`."""
+    statement = select(GenerationRow.ordinal).where(GenerationRow.generation_id == generation_id)
+    ordinal = connection.execute(statement).scalar_one_or_none()
+    if ordinal is None:
+        raise UnknownGeneration(f"the registry holds no generation {generation_id}")
+    no_codes_ND = np.zeros((0, EMBEDDING_WIDTH), dtype=np.int8)
+    empty = GenerationCodes(ordinal, generation_id, no_codes_ND, np.zeros(0, dtype=np.bool_))
+    return fetch_codes(connection, [ordinal]).get(ordinal, empty)
 
 
 def pack_codes(codes_ND: NDArray[np.int8]) -> bytes:

@@ -3,9 +3,8 @@
     recording.push(wav_T)  ──► Fingerprinter ──► pending windows ──(each second of audio)──► one transaction
 
 What a crash leaves, step by step:
-  (1) between two writes: the generation is open without its last windows, at most 1 s of audio and what one
-  window
-      still waits for; its owner's death turns it to aborted, and all that was written stays searchable;
+  (1) between two writes: the generation is open without its last windows (at most 1 s of audio and what one
+      window still waits for); its owner's death turns it to aborted, and what was written stays searchable;
   (2) inside a write: the same, since a write is one transaction;
   (3) after the last windows, before the state: all windows, state open, then aborted by recovery;
   (4) after the state: complete.
@@ -14,6 +13,7 @@ What a crash leaves, step by step:
 import enum
 import hashlib
 import uuid
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,34 @@ from audio import SAMPLE_RATE_HZ
 from registry import generations
 from registry.database import Database
 from registry.errors import GenerationClosed, RegistryInputError
-from registry.fingerprint.windows import Fingerprinter, Windows
 from registry.generations import Chunk
 from registry.owner import OwnerLock
 from registry.records import Generation
 
 WRITE_EVERY_SAMPLES = SAMPLE_RATE_HZ  # the design's promise: windows follow within 1 s
+
+
+class Windows(Protocol):
+    """Consecutive windows; `registry.fingerprint.windows.Windows`."""
+
+    @property
+    def first_window(self) -> int: ...
+    @property
+    def codes_ND(self) -> NDArray[np.int8]: ...  # noqa: N802
+    @property
+    def informative_N(self) -> NDArray[np.bool_]: ...  # noqa: N802
+
+
+class StreamingFingerprinter(Protocol):
+    """What a recording needs of a fingerprinter: the same windows for any chunking, each given out once.
+
+    Windows come in order, without gap, from number 0; `push` may return none. Never called concurrently on
+    one state; `registry.fingerprint.windows.Fingerprinter` is the one the service uses.
+    """
+
+    def open(self) -> Any: ...
+    def push(self, state: Any, wav_T: NDArray[np.float32], /) -> Windows: ...
+    def flush(self, state: Any, /) -> Windows: ...
 
 
 class RecordingState(enum.Enum):
@@ -46,7 +68,7 @@ class Recording:
         self,
         database: Database,
         owner: OwnerLock,
-        fingerprinter: Fingerprinter,
+        fingerprinter: StreamingFingerprinter,
         fp_model_id: int,
         generation_id: uuid.UUID,
     ) -> None:

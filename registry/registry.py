@@ -9,7 +9,6 @@ has acknowledged is on disk, is found by the next `match` of any process, and su
 process. When the database restarts, calls raise `DatabaseUnavailable` until it is back, and then go on.
 """
 
-import importlib.metadata
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
@@ -26,7 +25,7 @@ from registry.changelog import GenerationCodes
 from registry.database import Database
 from registry.errors import RegistryInputError
 from registry.fingerprint.windows import Fingerprinter
-from registry.matching import Match, MatchResult
+from registry.matching import MatchResult
 from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
 from registry.recording import Recording, check_samples
@@ -69,7 +68,8 @@ class Registry:
             index_dir = index_dir or server.cluster.data_dir / "index"
         try:
             database.prepare()
-            registry = cls(database, fingerprinter, Replica(database, index_dir), server)
+            index = Replica(database, fingerprinter.weights_sha256, index_dir)
+            registry = cls(database, fingerprinter, index, server)
             registry.recover()
         except BaseException:
             database.close()
@@ -90,6 +90,11 @@ class Registry:
             self._database.close()
             if self._server is not None:
                 self._server.detach()
+
+    @property
+    def fingerprinter(self) -> Fingerprinter:
+        """The network behind `match` and `compare`: a result is only as good as its version says."""
+        return self._fingerprinter
 
     def recover(self) -> int:
         """Mark as aborted what dead processes left open; returns how many. Runs at open, and on demand."""
@@ -130,8 +135,8 @@ class Registry:
         wav_T = to_query(wav, sample_rate)
         rest = dict(metadata or {})
         new = NewGeneration(
-            system=rest.pop("system", "earmark"),
-            system_version=rest.pop("system_version", importlib.metadata.version("earmark")),
+            system=rest.pop("system", "unknown"),
+            system_version=rest.pop("system_version", "unknown"),
             model=rest.pop("model", "unknown"),
             sample_rate_hz=sample_rate,
             metadata=rest,
@@ -151,9 +156,16 @@ class Registry:
         wav_T = to_query(wav, sample_rate)
         return matching.match(wav_T, self._fingerprinter, self.index.search, self._fetch_codes)
 
-    def compare(self, generation_id: uuid.UUID, wav: NDArray[np.float32], sample_rate: int) -> Match | None:
-        """Is this audio that one generation? None when it is not. Raises `UnknownGeneration`."""
-        raise NotImplementedError
+    def compare(self, generation_id: uuid.UUID, wav: NDArray[np.float32], sample_rate: int) -> MatchResult:
+        """Is this audio that one generation? At most one match; the score is there either way.
+
+        Compared with what is stored now, also of an open or aborted generation. Raises `UnknownGeneration`,
+        `RegistryInputError`, `DatabaseUnavailable`.
+        """
+        wav_T = to_query(wav, sample_rate)
+        with self._database.transaction() as connection:
+            codes = changelog.fetch_generation(connection, generation_id)
+        return matching.compare(wav_T, self._fingerprinter, codes)
 
     def generation(self, generation_id: uuid.UUID) -> Generation:
         """Raises `UnknownGeneration`."""

@@ -22,11 +22,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from registry import changelog
 from registry.database import Database
 from registry.errors import IndexUnavailable
 from registry.index import WindowIndex
+from registry.index.window_index import unit
+from registry.tables import IdentityRow
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class IndexStatus:
 class IndexCheck:
     """The result of comparing index and database."""
 
-    num_windows_stored: int  # informative ones in the database
+    num_windows_stored: int  # informative ones in the database, by the network in use
     num_windows_indexed: int
     num_self_queries: int
     num_found: int  # of those, how many found their own generation and window
@@ -66,10 +69,16 @@ class IndexCheck:
 class Replica:
     """The index and its lock. Safe to share between threads."""
 
-    def __init__(self, database: Database, folder: Path | None) -> None:
-        """Load (1) and replay (2). Raises `DatabaseUnavailable`."""
+    def __init__(self, database: Database, weights_sha256: str, folder: Path | None) -> None:
+        """Load (1) and replay (2). Raises `DatabaseUnavailable`.
+
+        Snapshots lie in a folder of `folder` that is named for the registry, so that one folder may serve many.
+        """
         self._database = database
-        self._folder = folder
+        self._weights_sha256 = weights_sha256
+        with database.transaction() as connection:
+            registry_id = connection.execute(select(IdentityRow.registry_id)).scalar_one()
+        self._folder = None if folder is None else folder / str(registry_id)
         self._mutex = threading.Lock()
         self._index = self._load()
         self.catch_up()
@@ -98,7 +107,7 @@ class Replica:
 
         Searches go on in the old index meanwhile. An exception leaves the old one in place.
         """
-        fresh = WindowIndex()
+        fresh = WindowIndex(self._weights_sha256)
         self._replay(fresh)
         with self._mutex:
             self._replay(fresh)  # what was committed meanwhile
@@ -119,15 +128,23 @@ class Replica:
                 self._index.save(self._folder)
 
     def _load(self) -> WindowIndex:
+        empty = WindowIndex(self._weights_sha256)
         if self._folder is None:
-            return WindowIndex()
+            return empty
         try:
-            return WindowIndex.load(self._folder)
+            loaded = WindowIndex.load(self._folder, self._weights_sha256)
         except FileNotFoundError:
-            return WindowIndex()
+            return empty
         except IndexUnavailable as exc:
-            log.warning("the index snapshot in %s is not usable (%s): building it anew", self._folder, exc)
-            return WindowIndex()
+            log.warning("the index snapshot is not usable (%s): replaying everything", exc)
+            return empty
+        with self._database.transaction() as connection:
+            last_position = changelog.last_position(connection)
+        if loaded.position > last_position:
+            # The database was restored from a backup: it gives the same positions to other windows now.
+            log.warning("the index snapshot is ahead of the database: replaying everything")
+            return empty
+        return loaded
 
     def _replay(self, index: WindowIndex) -> None:
         # One short transaction for each batch: none stays open while Faiss works.
@@ -148,6 +165,8 @@ def _compare(index: WindowIndex, database: Database) -> IndexCheck:
         with database.transaction() as connection:
             changes = changelog.read(connection, position)
         for change in changes:
+            if change.position > index.position or change.weights_sha256 != index.weights_sha256:
+                continue
             for row in np.flatnonzero(change.informative_N):
                 if num_stored % step == 0:
                     wanted.append((change.generation_ordinal, change.first_window + int(row)))
@@ -156,9 +175,8 @@ def _compare(index: WindowIndex, database: Database) -> IndexCheck:
         position = changes[-1].position
     num_found = 0
     if codes:
-        emb_ND = np.stack(codes).astype(np.float32)
-        emb_ND /= np.linalg.norm(emb_ND, axis=1, keepdims=True)
-        _, ordinals, windows = index.search(emb_ND, CHECK_DEPTH)
-        for (ordinal, window), row_ordinals, row_windows in zip(wanted, ordinals, windows, strict=True):
-            num_found += bool(np.any((row_ordinals == ordinal) & (row_windows == window)))
+        hits = index.search(unit(np.stack(codes)), CHECK_DEPTH)
+        wanted_N2 = np.array(wanted)
+        same_NK = (hits.ordinals_QK == wanted_N2[:, :1]) & (hits.windows_QK == wanted_N2[:, 1:])
+        num_found = int(same_NK.any(axis=1).sum())
     return IndexCheck(num_stored, index.num_windows, len(wanted), num_found)

@@ -1,5 +1,6 @@
 """The registry's tables as typed models; migrations/versions creates them and repeats them on purpose.
 
+registry_identity      one row in all: which registry this is
 generation             one row for each utterance that was, or was about to be, released
 fp_model               the fingerprint networks whose codes are in the registry
 fingerprint            packed windows of one chunk of one generation; rows are never changed or removed
@@ -49,6 +50,13 @@ class Base(DeclarativeBase):
         str: Text,
         uuid.UUID: Uuid,
     }
+
+
+class IdentityRow(Base):
+    __tablename__ = "registry_identity"
+
+    registry_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
 
 
 class GenerationRow(Base):

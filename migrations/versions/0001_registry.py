@@ -17,6 +17,13 @@ EMBEDDING_WIDTH = 128  # twin: registry/tables.py
 CONTENT_ID_LIMIT = 1 << 48  # twin: registry/tables.py, CONTENT_ID_BITS
 
 TABLES = f"""
+-- One row: tells this registry from every other, so that no index of another one is ever taken for its own.
+CREATE TABLE registry_identity (
+    registry_id  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+INSERT INTO registry_identity DEFAULT VALUES;
+
 CREATE TABLE generation (
     ordinal         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     generation_id   uuid NOT NULL UNIQUE,

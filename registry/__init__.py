@@ -1,0 +1,48 @@
+"""The registry: every generation we released, its fingerprints, and whether some audio is one of them.
+
+    with Registry.open(data_dir_or_url) as registry:
+        generation_id = registry.register(wav, sample_rate, metadata)
+        result = registry.match(wav, sample_rate)
+
+PostgreSQL holds the truth; the Faiss index is a replica of it. Importing this package starts nothing and
+reads nothing. Not covered: watermarks and verdicts; `api` composes those.
+"""
+
+from registry.errors import (
+    DatabaseUnavailable,
+    DatabaseUnsupported,
+    DataFolderError,
+    GenerationClosed,
+    IndexUnavailable,
+    RegistryError,
+    RegistryInputError,
+    UnknownGeneration,
+    WeightsUnavailable,
+)
+from registry.matching import Match, MatchResult
+from registry.recording import Recording
+from registry.records import Generation, NewGeneration
+from registry.registry import Registry
+from registry.replica import IndexCheck, IndexStatus
+from registry.tables import GenerationState
+
+__all__ = [
+    "DataFolderError",
+    "DatabaseUnavailable",
+    "DatabaseUnsupported",
+    "Generation",
+    "GenerationClosed",
+    "GenerationState",
+    "IndexCheck",
+    "IndexStatus",
+    "IndexUnavailable",
+    "Match",
+    "MatchResult",
+    "NewGeneration",
+    "Recording",
+    "Registry",
+    "RegistryError",
+    "RegistryInputError",
+    "UnknownGeneration",
+    "WeightsUnavailable",
+]

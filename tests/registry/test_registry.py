@@ -1,0 +1,279 @@
+"""The facade, with the real network, index and server: register, look up, follow other processes, restart."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from registry import (
+    DatabaseUnavailable,
+    GenerationState,
+    NewGeneration,
+    Registry,
+    RegistryInputError,
+    UnknownGeneration,
+)
+from registry.database import Database
+from registry.generations import uuid7
+from registry.postgres import EmbeddedServer
+from tests.registry.plain import speech
+
+NEW = NewGeneration("test", "1", "none", 24_000)
+ROOT = Path(__file__).parents[2]
+
+REGISTER = """
+import sys
+from registry import Registry
+from tests.registry.plain import speech
+with Registry.open(sys.argv[1]) as registry:
+    for line in sys.stdin:
+        print(registry.register(speech(96_000, seed=int(line)), 24_000), flush=True)
+"""
+
+BEGIN_AND_DIE = """
+import os, signal, sys
+from registry import NewGeneration, Registry
+registry = Registry.open(sys.argv[1])
+print(registry.begin(NewGeneration("test", "1", "none", 24_000)).generation_id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def index_rows(registry: Registry) -> list[tuple[int, int]]:
+    """Every (generation, window) the index holds, sorted; a doubled row shows."""
+
+    def look(index: object) -> list[tuple[int, int]]:
+        blocks = [*index._starts, index.num_windows]  # type: ignore[attr-defined]
+        counts = np.diff(blocks)
+        return sorted(
+            zip(np.repeat(index._ordinals, counts).tolist(), index._window_rows().tolist(), strict=True)
+        )  # type: ignore[attr-defined]
+
+    return registry.index.search(look)
+
+
+def test_what_was_registered_can_be_looked_up(registry: Registry) -> None:
+    metadata = {"system": "moshi", "system_version": "2", "model": "mini", "voice": "amelia"}
+    generation_id = registry.register(speech(120_000), 24_000, metadata)
+    generation = registry.generation(generation_id)
+    assert generation.state is GenerationState.COMPLETE
+    assert (generation.system, generation.system_version, generation.model) == ("moshi", "2", "mini")
+    assert generation.metadata == {"voice": "amelia"}
+    assert generation.duration_s == 5.0
+    assert registry.generation_by_content_id(generation.content_id) == generation
+    assert registry.generations(10) == [generation]
+    status = registry.index.status()
+    registry.index.catch_up()
+    assert registry.index.status().num_windows == (120_000 - 24_000) // 11_520 + 1
+    assert not status.is_current
+
+
+@pytest.mark.parametrize(
+    ("shape", "rate_hz"), [((2, 96_000), 48_000), ((16_000,), 8_000), ((3, 44_100), 44_100)]
+)
+def test_other_rates_and_channels_are_registered_as_24_khz_mono(
+    registry: Registry, shape: tuple[int, ...], rate_hz: int
+) -> None:
+    wav = speech(int(np.prod(shape))).reshape(shape)
+    generation = registry.generation(registry.register(wav, rate_hz))
+    assert generation.duration_s == pytest.approx(shape[-1] / rate_hz, abs=1e-3)
+    assert generation.sample_rate_hz == rate_hz
+
+
+@pytest.mark.parametrize(
+    ("wav", "rate_hz"),
+    [
+        (np.zeros(100, dtype=np.int16), 24_000),
+        (np.full(100, np.nan, dtype=np.float32), 24_000),
+        (np.zeros((2, 3, 4), dtype=np.float32), 24_000),
+        (np.zeros(100, dtype=np.float32), 8),
+        (np.zeros(100, dtype=np.float32), 768_001),
+    ],
+)
+def test_audio_that_cannot_be_used_is_refused_before_anything_is_written(
+    registry: Registry, wav: np.ndarray, rate_hz: int
+) -> None:
+    with pytest.raises(RegistryInputError):
+        registry.register(wav, rate_hz)
+    with pytest.raises(RegistryInputError):
+        registry.match(wav, rate_hz)
+    assert registry.generations(10) == []
+
+
+def test_a_generation_nobody_begun_is_unknown(registry: Registry) -> None:
+    for call in (
+        registry.generation,
+        registry.recording,
+        lambda i: registry.compare(i, speech(48_000), 24_000),
+    ):
+        with pytest.raises(UnknownGeneration):
+            call(uuid7())
+    assert registry.generation_by_content_id(7) is None
+
+
+def test_a_rebuilt_index_equals_the_replayed_one(registry: Registry) -> None:
+    for seed in range(4):
+        registry.register(speech(60_000 + 20_000 * seed, seed), 24_000)
+    recording = registry.recording(registry.begin(NEW).generation_id)
+    recording.push(speech(100_000, 9))
+    recording.abort()
+    replayed = index_rows(registry)
+    assert len(set(replayed)) == len(replayed)
+    registry.index.rebuild()
+    assert index_rows(registry) == replayed
+    check = registry.index.check()
+    assert check.passed
+    assert check.num_self_queries > 10
+
+
+def test_two_processes_on_one_data_folder_see_each_others_generations(data_dir: Path) -> None:
+    """And the last one out stops the server."""
+    with Registry.open(data_dir) as registry:
+        command = [sys.executable, "-c", REGISTER, str(data_dir)]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            for seed in (1, 2):
+                other.stdin.write(f"{seed}\n")
+                other.stdin.flush()
+                theirs = uuid.UUID(other.stdout.readline().strip())
+                assert registry.generation(theirs).state is GenerationState.COMPLETE
+                before = len(index_rows(registry))
+                ours = registry.register(speech(96_000, 10 + seed), 24_000)
+                assert len(index_rows(registry)) > before
+                assert [row.generation_id for row in registry.generations(2)] == [ours, theirs]
+            other.stdin.close()
+            assert other.wait() == 0
+        assert len({ordinal for ordinal, _ in index_rows(registry)}) == 4
+
+
+def test_a_snapshot_is_taken_up_and_what_came_later_is_replayed(data_dir: Path) -> None:
+    with Registry.open(data_dir) as registry:
+        registry.register(speech(96_000, 1), 24_000)
+    (folder,) = (data_dir / "index").iterdir()
+    manifest = (folder / "manifest.json").read_bytes()
+    with Registry.open(data_dir) as registry:
+        registry.register(speech(96_000, 2), 24_000)
+        complete = index_rows(registry)
+    newer = (folder / "manifest.json").read_bytes()
+    assert newer != manifest
+    (folder / "manifest.json").write_bytes(b"{")
+    with Registry.open(data_dir) as registry:
+        assert index_rows(registry) == complete
+
+
+def test_a_snapshot_of_another_registry_is_never_taken(database_url: str, tmp_path: Path) -> None:
+    """One index folder, two databases: their positions mean different windows."""
+    with Registry.open(database_url, index_dir=tmp_path) as registry:
+        registry.register(speech(96_000, 1), 24_000)
+    database = Database(database_url)
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE registry_identity SET registry_id = gen_random_uuid()"))
+    database.close()
+    with Registry.open(database_url, index_dir=tmp_path) as registry:
+        assert len(index_rows(registry)) == 7
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_snapshot_ahead_of_a_restored_database_is_not_taken(database_url: str, tmp_path: Path) -> None:
+    with Registry.open(database_url, index_dir=tmp_path) as registry:
+        registry.register(speech(96_000, 1), 24_000)
+        registry.register(speech(96_000, 2), 24_000)
+    database = Database(database_url)
+    with database.transaction() as connection:
+        connection.execute(text("ALTER TABLE fingerprint_changelog DISABLE TRIGGER USER"))
+        connection.execute(text("DELETE FROM fingerprint_changelog WHERE position = 2"))
+    database.close()
+    with Registry.open(database_url, index_dir=tmp_path) as registry:
+        assert {ordinal for ordinal, _ in index_rows(registry)} == {1}
+
+
+def test_opening_aborts_what_a_killed_process_left_open(data_dir: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", BEGIN_AND_DIE, str(data_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with Registry.open(data_dir) as registry:
+        generation = registry.generation(uuid.UUID(killed.stdout.strip()))
+        assert generation.state is GenerationState.ABORTED
+        own = registry.begin(NEW)
+        assert registry.recover() == 0
+        assert registry.generation(own.generation_id).state is GenerationState.OPEN
+
+
+def test_many_threads_may_use_one_registry(registry: Registry) -> None:
+    errors: list[Exception] = []
+
+    def work(seed: int) -> None:
+        try:
+            generation_id = registry.register(speech(48_000, seed), 24_000)
+            registry.index.catch_up()
+            assert registry.generation(generation_id).state is GenerationState.COMPLETE
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(registry.generations(100)) == 16
+    rows = index_rows(registry)
+    assert len(rows) == len(set(rows)) == 16 * 3
+
+
+def test_a_server_that_is_stopped_at_once_loses_nothing_and_is_used_again(data_dir: Path) -> None:
+    """`pg_ctl stop -m immediate` under an open registry, then a restart."""
+    with Registry.open(data_dir) as registry:
+        before = registry.register(speech(96_000, 1), 24_000)
+        left_open = registry.begin(NEW).generation_id
+        assert registry._server is not None
+        os.kill(registry._server.cluster.inhabitants()[0], signal.SIGQUIT)
+        while registry._server.cluster.inhabitants():
+            pass
+        for call in (lambda: registry.generations(1), lambda: registry.begin(NEW), registry.index.catch_up):
+            with pytest.raises(DatabaseUnavailable, match="does not answer"):
+                call()
+        with EmbeddedServer.attach(data_dir):
+            assert registry.generation(before).state is GenerationState.COMPLETE
+            recording = registry.recording(left_open)
+            recording.push(speech(48_000))
+            assert recording.finish().state is GenerationState.COMPLETE
+            after = registry.register(speech(96_000, 2), 24_000)
+            found = {row.generation_id for row in registry.generations(10)}
+            assert found == {before, left_open, after}
+            assert len({ordinal for ordinal, _ in index_rows(registry)}) == 3
+
+
+@pytest.mark.parametrize("bin_dir", [Path("/usr/lib/postgresql/15/bin")])
+def test_the_oldest_supported_server_does_all_of_this(
+    data_dir: Path, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL 15 from the distribution, reached by its URL as any other server."""
+    from registry.postgres import cluster
+    from registry.postgres.binaries import Binaries
+
+    if not (bin_dir / "initdb").exists():
+        pytest.skip(f"no PostgreSQL 15 in {bin_dir}")
+    monkeypatch.setattr(cluster, "for_cluster", lambda _: Binaries(bin_dir, 15))
+    with EmbeddedServer.attach(data_dir) as server, Registry.open(server.url()) as registry:
+        with registry._database.transaction() as connection:
+            assert connection.execute(text("SHOW server_version_num")).scalar_one().startswith("15")
+        generation_id = registry.register(speech(96_000), 24_000)
+        assert registry.generation(generation_id).state is GenerationState.COMPLETE
+        assert registry.index.check().passed
+        assert registry.index.check().num_windows_stored == 7
