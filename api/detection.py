@@ -23,7 +23,6 @@ from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retent
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
 from registry import Generation, IndexUnavailable, MatchResult, Registry
-from registry import Outcome as RegistryOutcome
 from watermark import Detection as MarkDetection
 from watermark import Detector
 from watermark import Outcome as MarkOutcome
@@ -123,10 +122,10 @@ def _rank(named: Named) -> int:
 def _agreement(comparison: MatchResult, heard: Audible) -> Agreement:
     """(6) How much of the audible part is the generation's."""
     match comparison.outcome:
-        case RegistryOutcome.FOUND:
+        case "found":
             covered = heard.covered((one.start_s, one.end_s) for one in comparison.matches)
             return Agreement.WHOLE if covered >= WHOLE else Agreement.PART
-        case RegistryOutcome.NOT_FOUND:
+        case "not_found":
             return Agreement.NONE
         case _:
             return Agreement.UNKNOWN
@@ -154,7 +153,7 @@ _UNNAMED = {
 
 
 def _said_by_search(searched: MatchResult | IndexUnavailable, generation: Generation | None) -> Search:
-    if isinstance(searched, IndexUnavailable) or searched.outcome is RegistryOutcome.INCONCLUSIVE:
+    if isinstance(searched, IndexUnavailable) or searched.outcome == "inconclusive":
         return Search.UNJUDGED
     if not searched.matches:
         return Search.NONE

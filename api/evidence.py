@@ -66,7 +66,7 @@ def fingerprint(registry: Registry, searched: MatchResult | IndexUnavailable) ->
         return _bare(Technique.FINGERPRINT, Outcome.ERROR, str(searched), _fingerprint_detector(registry))
     return Evidence(
         technique=Technique.FINGERPRINT,
-        outcome=Outcome(searched.outcome.value),
+        outcome=Outcome(searched.outcome),
         reason=searched.reason,
         detector=_fingerprint_detector(registry),
         score=_finite(searched.score),
@@ -167,17 +167,18 @@ def _mark_detector(detector: Detector) -> DetectorVersion:
 
 
 def _fingerprint_detector(registry: Registry) -> DetectorVersion:
+    used = registry.fingerprinter
     return DetectorVersion(
-        name="earmark-fingerprint",
-        version=registry.fingerprint_version,
-        weights_sha256=registry.weights_sha256,
+        name="earmark-fingerprint", version=used.version, weights_sha256=used.weights_sha256
     )
 
 
 def _registry_detector(registry: Registry) -> DetectorVersion:
     """The comparison with one generation uses the fingerprint network's weights."""
     return DetectorVersion(
-        name="earmark-registry", version=version("earmark"), weights_sha256=registry.weights_sha256
+        name="earmark-registry",
+        version=version("earmark"),
+        weights_sha256=registry.fingerprinter.weights_sha256,
     )
 
 

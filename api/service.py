@@ -83,9 +83,7 @@ class Service:
         except RegistryError as exc:
             checks["database"] = str(exc)
         try:
-            status = self.registry.index.status()
-            if not status.caught_up:
-                checks["index"] = "the index is still replaying the changelog"
+            self.registry.index.catch_up()
         except RegistryError as exc:
             checks["index"] = str(exc)
         folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent

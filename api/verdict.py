@@ -154,8 +154,8 @@ def _named_but_unregistered(search: Search) -> Judgement:
     looked = "no fingerprint matches" if search is Search.NONE else "the fingerprint could not be checked"
     return Judgement(
         Verdict.MARKED_UNKNOWN_ISSUER,
-        f"The audio carries a mark made with this service's key, but the registry does not hold its content id "
-        f"and {looked}.",
+        f"The audio carries a mark made with this service's key, but the registry does not hold its content "
+        f"id and {looked}.",
     )
 
 
@@ -183,8 +183,8 @@ def _without_name(mark: Mark, search: Search) -> Judgement:
         case Mark.ABSENT, _:
             return Judgement(
                 Verdict.INCONCLUSIVE,
-                "No mark was found, but the fingerprint could not be checked, so audio issued here whose mark "
-                "was removed cannot be ruled out.",
+                "No mark was found, but the fingerprint could not be checked, so audio issued here whose "
+                "mark was removed cannot be ruled out.",
             )
         case _:
             return Judgement(Verdict.INCONCLUSIVE, "There is too little audible audio to judge.")

@@ -1,0 +1,92 @@
+"""A full service says so at once, and who has gone does not keep a place."""
+
+import threading
+
+import anyio
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from api.errors import Busy
+from api.workers import Workers
+
+
+class Client:
+    """A request whose body has been read, and a way to go away."""
+
+    def __init__(self) -> None:
+        self.gone = anyio.Event()
+        self.request = Request({"type": "http"}, self._receive)
+
+    async def _receive(self) -> dict[str, str]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+def test_a_place_is_given_back_also_after_an_error() -> None:
+    workers = Workers(num_workers=1, max_waiting=1)
+    with workers.admit(), workers.admit(), pytest.raises(Busy), workers.admit():
+        pass
+    with pytest.raises(ZeroDivisionError), workers.admit():
+        raise ZeroDivisionError
+    with workers.admit(), workers.admit():
+        pass
+
+
+def test_work_runs_in_a_thread_and_its_errors_come_through() -> None:
+    async def run() -> None:
+        workers = Workers(1, 0)
+        thread = await workers.run(Client().request, threading.get_ident)
+        assert thread != threading.get_ident()
+        with pytest.raises(ValueError, match="'x'"):
+            await workers.run(Client().request, int, "x")
+        assert await workers.run(Client().request, int, "7") == 7
+
+    anyio.run(run)
+
+
+def test_no_more_than_the_workers_run_at_once() -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        threading.Event().wait(0.02)
+        with lock:
+            running -= 1
+
+    async def run() -> None:
+        workers = Workers(2, 8)
+        async with anyio.create_task_group() as group:
+            for _ in range(8):
+                group.start_soon(workers.run, Client().request, work)
+
+    anyio.run(run)
+    assert most == 2
+
+
+def test_a_client_that_goes_away_while_waiting_is_never_worked_for() -> None:
+    """Without this a queue of impatient clients is worked through for nobody."""
+    release, ran = threading.Event(), []
+
+    async def run() -> None:
+        workers, first, second = Workers(1, 1), Client(), Client()
+        async with anyio.create_task_group() as group:
+            group.start_soon(workers.run, first.request, release.wait)
+            await anyio.wait_all_tasks_blocked()
+
+            async def impatient() -> None:
+                with pytest.raises(ClientDisconnect):
+                    await workers.run(second.request, ran.append, 2)
+
+            group.start_soon(impatient)
+            await anyio.wait_all_tasks_blocked()
+            second.gone.set()
+            await anyio.wait_all_tasks_blocked()
+            release.set()
+        # The worker is free again.
+        await workers.run(Client().request, ran.append, 3)
+
+    anyio.run(run)
+    assert ran == [3]
