@@ -68,7 +68,7 @@ class RefusedError(Exception):
         self.exit_status = exit_status
 
 
-def read_samples(file: BinaryIO, container: str) -> Iterator[tuple["StreamHeader", bytes]]:
+def read_samples(file: BinaryIO, container: str) -> Iterator[tuple[StreamHeader, bytes]]:
     """Decode the first audio stream of a seekable file, a few thousand samples at a time.
 
     Yields (header, interleaved float32 bytes); the header is the same for all. Encoder priming and padding
@@ -100,7 +100,7 @@ def read_samples(file: BinaryIO, container: str) -> Iterator[tuple["StreamHeader
                     yield header, bytes(out.planes[0])[: out.samples * header.channels * 4]
 
 
-def _header(stream: "av.AudioStream", container: str) -> "StreamHeader":
+def _header(stream: "av.AudioStream", container: str) -> StreamHeader:
     context = stream.codec_context
     if context is None or context.name not in CODECS[container]:
         name = "unknown" if context is None else context.name
