@@ -7,9 +7,25 @@ import audio
 def test_the_public_names_are_these() -> None:
     """Neighbours import them; a name that vanishes breaks them at run time only."""
     assert sorted(audio.__all__) == sorted(
-        "AudioError AudioFormatError CorpusError DecodeError DecodeFailure DecodeLimits Decoded EncodeError "
-        "NativeAudio SAMPLE_RATE_HZ SourceInfo decode decode_native encode media_type resample "
-        "writable_containers".split()
+        [
+            "AudioError",
+            "AudioFormatError",
+            "CorpusError",
+            "DecodeError",
+            "DecodeFailure",
+            "DecodeLimits",
+            "Decoded",
+            "EncodeError",
+            "NativeAudio",
+            "SAMPLE_RATE_HZ",
+            "SourceInfo",
+            "decode",
+            "decode_native",
+            "encode",
+            "media_type",
+            "resample",
+            "writable_containers",
+        ]
     )
     assert all(hasattr(audio, name) for name in audio.__all__)
 
