@@ -72,7 +72,7 @@ class Replica:
     def __init__(self, database: Database, weights_sha256: str, folder: Path | None) -> None:
         """Load (1) and replay (2). Raises `DatabaseUnavailable`.
 
-        Snapshots lie in a folder of `folder` that is named for the registry, so that one folder may serve many.
+        Snapshots lie in a folder inside `folder` that is named for the registry, so that one may serve many.
         """
         self._database = database
         self._weights_sha256 = weights_sha256
@@ -102,13 +102,14 @@ class Replica:
         with self._mutex:
             return IndexStatus(self._index.position, last_position, self._index.num_windows, self._folder)
 
-    def rebuild(self) -> IndexStatus:
+    def rebuild(self, progress: Callable[[int, int], None] | None = None) -> IndexStatus:
         """Replay everything into a new index and put it in place of the present one (3) (4).
 
         Searches go on in the old index meanwhile. An exception leaves the old one in place.
+        `progress(position, last_position)` is called after each batch.
         """
         fresh = WindowIndex(self._weights_sha256)
-        self._replay(fresh)
+        self._replay(fresh, progress)
         with self._mutex:
             self._replay(fresh)  # what was committed meanwhile
             self._index = fresh
@@ -146,14 +147,17 @@ class Replica:
             return empty
         return loaded
 
-    def _replay(self, index: WindowIndex) -> None:
+    def _replay(self, index: WindowIndex, progress: Callable[[int, int], None] | None = None) -> None:
         # One short transaction for each batch: none stays open while Faiss works.
         while True:
             with self._database.transaction() as connection:
                 changes = changelog.read(connection, index.position)
+                last_position = changelog.last_position(connection) if progress else 0
             if not changes:
                 return
             index.apply(changes)
+            if progress is not None:
+                progress(index.position, last_position)
 
 
 def _compare(index: WindowIndex, database: Database) -> IndexCheck:
