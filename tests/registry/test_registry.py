@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from audio import decode
 from registry import (
     DatabaseUnavailable,
     GenerationState,
@@ -116,6 +117,22 @@ def test_a_generation_nobody_begun_is_unknown(registry: Registry) -> None:
         with pytest.raises(UnknownGeneration):
             call(uuid7())
     assert registry.generation_by_content_id(7) is None
+
+
+def test_a_match_finds_what_another_process_has_just_acknowledged(database_url: str) -> None:
+    """Read your writes: no waiting, no refresh, whichever process answers."""
+    clip = decode(ROOT / "tests/assets/amelia.flac").wav_T
+    with Registry.open(database_url) as writing, Registry.open(database_url) as reading:
+        assert reading.match(clip, 24_000).outcome == "not_found"
+        recording = writing.recording(writing.begin(NEW).generation_id)
+        recording.push(clip)  # open still: what is being released can be found already
+        result = reading.match(clip[36_000:132_000], 24_000)
+        assert result.outcome == "found"
+        assert result.matches[0].generation_id == recording.generation_id
+        assert result.matches[0].offset_s == pytest.approx(1.5, abs=0.25)
+        assert reading.compare(recording.generation_id, clip[36_000:132_000], 24_000).outcome == "found"
+        silent = writing.begin(NEW).generation_id
+        assert reading.compare(silent, clip, 24_000).outcome == "not_found"
 
 
 def test_a_rebuilt_index_equals_the_replayed_one(registry: Registry) -> None:
