@@ -108,8 +108,9 @@ class Registry:
     def begin(self, new: NewGeneration) -> Generation:
         """Make a generation durable before its first sample leaves: state open, fresh ids.
 
-        About 1 ms and one disk flush. Raises `DatabaseUnavailable`: then look before trying again, since a
-        generation may have been begun whose id nobody knows; recovery aborts it later.
+        One disk flush; measured 2026-11 on two busy cores: median 6 ms, p95 17 ms. Raises
+        `DatabaseUnavailable`: then look before trying again, since a generation may have been begun whose id
+        nobody knows; recovery aborts it later.
         """
         self._owner.hold()
         with self._database.transaction() as connection:

@@ -19,6 +19,7 @@ from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
 from registry.recording import Recording
 from registry.records import Generation, NewGeneration
+from registry.replica import Replica
 from registry.tables import GenerationState
 from tests.registry.killed_writer import NUM_SAMPLES
 from tests.registry.plain import (
@@ -171,6 +172,13 @@ def test_a_kill_between_any_two_steps_loses_nothing_that_was_acknowledged(databa
         if row.state is GenerationState.COMPLETE:
             assert num_stored == num_windows(NUM_SAMPLES) + 1
     recovering.release()
+
+    replica = Replica(database, "ef" * 32, None)
+    num_windows_stored = sum(0 if codes is None else len(codes.codes_ND) for _, codes in found.values())
+    assert replica.status().num_windows == num_windows_stored, "replay lost or doubled a window"
+    assert replica.rebuild() == replica.status()
+    assert replica.status().num_windows == num_windows_stored
+    assert replica.check().passed
 
 
 def test_a_server_that_dies_and_returns_costs_a_recording_nothing(data_dir: Path) -> None:

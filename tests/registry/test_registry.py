@@ -276,6 +276,19 @@ def test_a_server_that_is_stopped_at_once_loses_nothing_and_is_used_again(data_d
             assert len({ordinal for ordinal, _ in index_rows(registry)}) == 3
 
 
+def test_a_registry_whose_server_is_gone_can_still_be_closed(data_dir: Path) -> None:
+    """Else the error of the outage is replaced by one of the clean-up."""
+    with pytest.raises(DatabaseUnavailable), Registry.open(data_dir) as registry:
+        registry.begin(NEW)
+        assert registry._server is not None
+        os.kill(registry._server.cluster.inhabitants()[0], signal.SIGQUIT)
+        while registry._server.cluster.inhabitants():
+            pass
+        registry.generations(1)
+    with Registry.open(data_dir) as registry:
+        assert registry.generations(1)[0].state is GenerationState.ABORTED
+
+
 @pytest.mark.parametrize("bin_dir", [Path("/usr/lib/postgresql/15/bin")])
 def test_the_oldest_supported_server_does_all_of_this(
     data_dir: Path, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
