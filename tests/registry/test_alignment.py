@@ -31,7 +31,9 @@ def everything(num: int) -> NDArray[np.bool_]:
         ([1.0, -2.0, 1.5], (2, 3, 1.5)),
     ],
 )
-def test_the_best_stretch_is_the_one_found_by_hand(gains: list[float], expected: tuple[int, int, float]) -> None:
+def test_the_best_stretch_is_the_one_found_by_hand(
+    gains: list[float], expected: tuple[int, int, float]
+) -> None:
     """One window, nothing good, a dip that is bridged, zeros at the edges, a dip that is not."""
     begins, ends, sums = best_stretches(np.array([gains, gains]))
     for row in range(2):

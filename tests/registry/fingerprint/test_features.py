@@ -21,8 +21,8 @@ def test_a_window_becomes_two_planes_of_64_bands_and_64_frames() -> None:
 
 
 def test_a_tone_lights_the_band_that_its_mel_frequency_says() -> None:
-    """Catches a wrong scale. 2595 log10(1 + 1000/700) = 1000.0 mel; bands lie 2748.0 - 92.7 over 65 steps apart
-    from 60 Hz (92.7 mel) on, so 1 kHz is step 22.2: index 21."""
+    """Catches a wrong scale. 2595 log10(1 + 1000/700) = 1000.0 mel; bands lie 2748.0 - 92.7 over 65 steps
+    apart from 60 Hz (92.7 mel) on, so 1 kHz is step 22.2: index 21."""
     assert int(mel_power(tone(1000.0)).mean(dim=2).argmax()) == 21
 
 

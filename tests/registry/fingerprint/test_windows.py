@@ -23,7 +23,7 @@ def fingerprinter() -> Fingerprinter:
 
 
 @pytest.fixture(scope="module")
-def speech_T() -> Wav:
+def speech() -> Wav:
     return trusted.read(ASSETS / "amelia.flac", "flac")
 
 
@@ -41,38 +41,50 @@ def test_window_starts_are_whole_mimi_frames() -> None:
     assert (HOP_SAMPLES, WINDOW_SAMPLES) == (6 * 1920, 24_000)
 
 
-@pytest.mark.parametrize("length, expected", [(0, 0), (1, 1), (23_999, 1), (24_000, 1), (35_519, 1), (35_520, 2)])
+@pytest.mark.parametrize(
+    "length, expected", [(0, 0), (1, 1), (23_999, 1), (24_000, 1), (35_519, 1), (35_520, 2)]
+)
 def test_the_number_of_windows_is_as_stated(fingerprinter: Fingerprinter, length: int, expected: int) -> None:
     """The edges of the cut: nothing, one padded window, exactly one, just under two, two."""
     assert len(fingerprinter.run(np.full(length, 0.1, np.float32)).codes_ND) == expected
 
 
 @pytest.mark.parametrize("chunk", [1_920, 7_777, 50_001])
-def test_any_chunking_gives_the_windows_of_the_whole(fingerprinter: Fingerprinter, speech_T: Wav, chunk: int) -> None:
+def test_any_chunking_gives_the_windows_of_the_whole(
+    fingerprinter: Fingerprinter, speech: Wav, chunk: int
+) -> None:
     """Streaming equals offline, to one step of int8 where the batch size moves the last bit of a sum."""
-    whole = fingerprinter.run(speech_T)
-    parts = streamed(fingerprinter, [speech_T[i : i + chunk] for i in range(0, len(speech_T), chunk)])
+    whole = fingerprinter.run(speech)
+    parts = streamed(fingerprinter, [speech[i : i + chunk] for i in range(0, len(speech), chunk)])
     assert [p.first_window for p in parts] == list(np.cumsum([0, *(len(p.codes_ND) for p in parts[:-1])]))
     assert np.abs(codes(parts).astype(int) - whole.codes_ND.astype(int)).max() <= 1
     assert np.array_equal(np.concatenate([p.informative_N for p in parts]), whole.informative_N)
 
 
-def test_empty_and_single_sample_pushes_change_nothing(fingerprinter: Fingerprinter, speech_T: Wav) -> None:
+def test_empty_and_single_sample_pushes_change_nothing(fingerprinter: Fingerprinter, speech: Wav) -> None:
     """Sizes 0 and 1 are where buffers go wrong."""
     start = 23_998
-    pieces = [speech_T[:0], speech_T[:start], *(speech_T[i : i + 1] for i in range(start, start + 4)), speech_T[:0]]
-    assert np.abs(codes(streamed(fingerprinter, pieces)) - fingerprinter.run(speech_T[:24_002]).codes_ND).max() <= 1
+    pieces = [
+        speech[:0],
+        speech[:start],
+        *(speech[i : i + 1] for i in range(start, start + 4)),
+        speech[:0],
+    ]
+    assert (
+        np.abs(codes(streamed(fingerprinter, pieces)) - fingerprinter.run(speech[:24_002]).codes_ND).max()
+        <= 1
+    )
 
 
-def test_interleaved_streams_do_not_leak(fingerprinter: Fingerprinter, speech_T: Wav) -> None:
+def test_interleaved_streams_do_not_leak(fingerprinter: Fingerprinter, speech: Wav) -> None:
     """Two generations recorded at once by one Fingerprinter."""
     first, second = fingerprinter.open(), fingerprinter.open()
-    other_T = np.ascontiguousarray(speech_T[::-1])
+    other_T = np.ascontiguousarray(speech[::-1])
     got: list[Windows] = []
     for i in range(0, 72_000, 9_000):
-        got.append(fingerprinter.push(first, speech_T[i : i + 9_000]))
+        got.append(fingerprinter.push(first, speech[i : i + 9_000]))
         fingerprinter.push(second, other_T[i : i + 9_000])
-    alone = fingerprinter.run(speech_T[:72_000])
+    alone = fingerprinter.run(speech[:72_000])
     assert np.abs(codes(got).astype(int) - alone.codes_ND.astype(int)).max() <= 1
 
 
@@ -84,10 +96,12 @@ def test_a_flushed_stream_refuses_more(fingerprinter: Fingerprinter) -> None:
         fingerprinter.push(stream, np.zeros(10, np.float32))
 
 
-def test_codes_of_the_query_path_are_those_of_the_registry_path(fingerprinter: Fingerprinter, speech_T: Wav) -> None:
+def test_codes_of_the_query_path_are_those_of_the_registry_path(
+    fingerprinter: Fingerprinter, speech: Wav
+) -> None:
     """`embed` shares frames between windows; every fourth row at 0.12 s must be a registered window."""
-    rows = fingerprinter.embed(speech_T, HOP_SAMPLES // 4)[::4]
-    stored = fingerprinter.run(speech_T).codes_ND.astype(np.float32)
+    rows = fingerprinter.embed(speech, HOP_SAMPLES // 4)[::4]
+    stored = fingerprinter.run(speech).codes_ND.astype(np.float32)
     stored /= np.linalg.norm(stored, axis=1, keepdims=True)
     assert (rows[: len(stored)] * stored).sum(axis=1).min() > 0.998
 
@@ -106,7 +120,8 @@ def test_silence_and_hiss_below_the_gate_are_not_informative() -> None:
 
 
 def test_a_syllable_makes_its_windows_informative_and_no_others() -> None:
-    """0.3 s of sound at 2.0 s lies in the windows that start at 1.44 and 1.92 s, wholly or for 0.2 s and more."""
+    """0.3 s of sound at 2.0 s lies in the windows that start at 1.44 and 1.92 s, wholly or for 0.2 s and
+    more."""
     wav_T = np.zeros(96_000, np.float32)
     wav_T[48_000:55_200] = 0.1
     starts_s = np.flatnonzero(informative(wav_T, HOP_SAMPLES)) * 0.48

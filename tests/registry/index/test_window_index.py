@@ -21,7 +21,9 @@ def random_codes(num: int, seed: int) -> NDArray[np.int8]:
     return np.rint(127 * emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)).astype(np.int8)
 
 
-def change(position: int, ordinal: int, first_window: int = 0, num: int = 5, weights: str = WEIGHTS) -> Change:
+def change(
+    position: int, ordinal: int, first_window: int = 0, num: int = 5, weights: str = WEIGHTS
+) -> Change:
     informative_N = np.ones(num, np.bool_)
     informative_N[1::3] = False
     codes_ND = random_codes(num, seed=1000 * ordinal + first_window)

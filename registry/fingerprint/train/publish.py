@@ -1,0 +1,57 @@
+"""From recordings to a folder that `Fingerprinter.load` and `Null.load` accept: train, pin, calibrate.
+
+    OUT/checkpoint.safetensors            to go on from
+    OUT/weights/fingerprint.safetensors   float32, about 1.4 MB
+    OUT/weights/fingerprint.json          version, SHA-256, settings, held-out figures
+    OUT/weights/calibration.json          the null distribution of these weights
+
+Copy OUT/weights over registry/fingerprint/weights to ship it. Generations that were fingerprinted with other
+weights are then no longer found, since audio is not kept to fingerprint it again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from registry.fingerprint.network import FingerprintNetwork
+from registry.fingerprint.train import calibrate, loop
+from registry.fingerprint.train.loop import TrainConfig
+from registry.fingerprint.windows import Fingerprinter
+
+VERSION = "1"  # of the fingerprint: what the network sees, its shape, and the training that made it
+
+
+def run(config: TrainConfig, report: Callable[[str], None]) -> dict[str, float]:
+    """Train for `config.minutes`, calibrate (several minutes more) and write `config.out`; returns the
+    held-out figures. A run that was stopped goes on from its checkpoint. Raises CorpusError."""
+    network, figures = loop.run(config, report)
+    folder = config.out / "weights"
+    write_weights(folder, network, config, figures)
+    calibrate.run(config.data, folder / "calibration.json", Fingerprinter.load(folder), report)
+    return figures
+
+
+def write_weights(
+    folder: Path, network: FingerprintNetwork, config: TrainConfig, figures: dict[str, float]
+) -> None:
+    """Write the weights and the card that pins them. A crash between the two leaves a pair that is
+    refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "fingerprint.safetensors"
+    save_file({name: tensor.cpu() for name, tensor in network.state_dict().items()}, weights)
+    settings = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in ("data", "out", "cache", "checkpoint_steps")
+    }
+    card = {
+        "version": VERSION,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "settings": settings,
+        "held_out": {name: round(value, 4) for name, value in figures.items()},
+    }
+    (folder / "fingerprint.json").write_text(json.dumps(card, indent=1) + "\n")

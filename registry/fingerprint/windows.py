@@ -1,0 +1,181 @@
+"""Cut audio into one-second windows, streaming, and turn each into a code of 128 bytes.
+
+    window n = samples [n * 11520, n * 11520 + 24000) at 24 kHz: 1 s long, every 6 Mimi frames (0.48 s)
+    code     = round(127 * embedding), int8; the cosine of two codes is within 0.001 of that of the embeddings
+
+`push` returns a window as soon as its last sample is there, so the latency is the window itself. Up to 0.48
+s at the end of a recording lies in no window; a recording shorter than one window becomes one window padded
+with zeros. A window is informative when at least 0.2 s of it is louder than -60 dBFS; the others are stored
+and never indexed.
+
+Dimension key: T samples, N windows, D embedding width. Not covered: resampling; the caller brings 24 kHz.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from registry.errors import WeightsUnavailable
+from registry.fingerprint import features
+from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
+
+WINDOW_SAMPLES = features.WINDOW_SAMPLES
+HOP_SAMPLES = 11_520
+WEIGHTS = Path(__file__).parent / "weights"
+
+_BATCH = 64  # windows a forward pass; 64 take about 60 MB
+_BLOCK_SAMPLES = 480  # 20 ms
+_QUIET_POWER = 1e-6  # -60 dBFS
+_MIN_LOUD_BLOCKS = 10  # 0.2 s, about one syllable
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Consecutive windows of one recording, possibly none."""
+
+    first_window: int
+    codes_ND: NDArray[np.int8]
+    informative_N: NDArray[np.bool_]
+
+
+@dataclass
+class WindowStream:
+    """What one recording has pushed and no window has used up yet."""
+
+    rest_T: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    next_window: int = 0
+    closed: bool = False
+
+
+class Fingerprinter:
+    """The network and its identity. Holds no audio; any number of threads may share it."""
+
+    latency_samples = WINDOW_SAMPLES
+
+    def __init__(self, network: FingerprintNetwork, version: str, weights_sha256: str) -> None:
+        self.version = version
+        self.weights_sha256 = weights_sha256
+        self._network = network.eval().requires_grad_(False)
+        self._filters = features.mel_filters()
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS) -> Self:
+        """Read fingerprint.safetensors and the fingerprint.json that pins its hash; about 10 ms.
+
+        Raises WeightsUnavailable when one is missing, or when the file is not the one that was pinned.
+        """
+        try:
+            card = json.loads((folder / "fingerprint.json").read_text())
+            weights = (folder / "fingerprint.safetensors").read_bytes()
+            version, pinned = str(card["version"]), str(card["sha256"])
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise WeightsUnavailable(
+                f"no fingerprint weights in {folder} ({exc}); reinstall earmark"
+            ) from exc
+        digest = hashlib.sha256(weights).hexdigest()
+        if digest != pinned:
+            raise WeightsUnavailable(
+                f"{folder / 'fingerprint.safetensors'} has SHA-256 {digest[:12]}…, not {pinned[:12]}…: "
+                "the file is damaged or was replaced; reinstall earmark"
+            )
+        network = FingerprintNetwork()
+        try:
+            network.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
+        except (SafetensorError, RuntimeError) as exc:
+            raise WeightsUnavailable(f"{folder} holds weights of another network: {exc}") from exc
+        return cls(network, version, digest)
+
+    def open(self) -> WindowStream:
+        """The state of a new recording."""
+        return WindowStream()
+
+    def push(self, stream: WindowStream, wav_T: NDArray[np.float32]) -> Windows:
+        """Take the next samples (float32 at 24 kHz, any number) and return the windows they complete.
+
+        However the samples are cut into pushes, the windows are the same; a code may differ by one step where
+        the batch size moves the last bit of a sum. Raises ValueError on a stream that was flushed.
+        """
+        _require_open(stream)
+        wav_T = np.concatenate([stream.rest_T, np.asarray(wav_T, np.float32)])
+        num_windows = max(0, 1 + (len(wav_T) - WINDOW_SAMPLES) // HOP_SAMPLES)
+        windows = self._windows(stream.next_window, wav_T, num_windows)
+        stream.rest_T = wav_T[num_windows * HOP_SAMPLES :].copy()
+        stream.next_window += num_windows
+        return windows
+
+    def flush(self, stream: WindowStream) -> Windows:
+        """End the recording: one padded window when it was shorter than a window and not empty, else none."""
+        _require_open(stream)
+        stream.closed = True
+        short = stream.next_window == 0 and len(stream.rest_T) > 0
+        return self._windows(stream.next_window, _padded(stream.rest_T), int(short))
+
+    def run(self, wav_T: NDArray[np.float32]) -> Windows:
+        """All windows of a whole recording: `push` on a fresh stream, then `flush`."""
+        stream = self.open()
+        pushed, tail = self.push(stream, wav_T), self.flush(stream)
+        return tail if len(tail.codes_ND) else pushed
+
+    def embed(self, wav_T: NDArray[np.float32], hop_samples: int) -> NDArray[np.float32]:
+        """Unit embeddings [N, 128] of windows every `hop_samples`, a multiple of 360 (15 ms), from sample 0
+        on.
+
+        N = 1 + (T - 24000) // hop_samples; audio shorter than a window is padded to one. Windows share their
+        frames, so a fine hop costs the network alone: 1 to 2 ms a window on one core.
+        """
+        if hop_samples <= 0 or hop_samples % features.FRAME_HOP_SAMPLES:
+            raise ValueError(
+                f"hop_samples must be a multiple of {features.FRAME_HOP_SAMPLES}, not {hop_samples}"
+            )
+        wav_T = _padded(np.asarray(wav_T, np.float32))
+        num_windows = 1 + (len(wav_T) - WINDOW_SAMPLES) // hop_samples
+        out_ND = np.empty((num_windows, EMBEDDING_WIDTH), np.float32)
+        step = hop_samples // features.FRAME_HOP_SAMPLES
+        with torch.inference_mode():
+            first = 0
+            while first < num_windows:
+                # Powers of two: the kernels are compiled once for each batch size they meet.
+                last = first + (1 << (min(num_windows - first, _BATCH).bit_length() - 1))
+                piece_T = wav_T[first * hop_samples : (last - 1) * hop_samples + WINDOW_SAMPLES]
+                power = features.power_spectrogram(torch.from_numpy(piece_T)[None])[0]
+                mel_NMF = (self._filters @ power).unfold(1, features.NUM_FRAMES, step).transpose(0, 1)
+                out_ND[first:last] = self._network(features.picture(mel_NMF[: last - first])).numpy()
+                first = last
+        return out_ND
+
+    def _windows(self, first_window: int, wav_T: NDArray[np.float32], num_windows: int) -> Windows:
+        if num_windows == 0:
+            return Windows(first_window, np.zeros((0, EMBEDDING_WIDTH), np.int8), np.zeros(0, np.bool_))
+        wav_T = wav_T[: (num_windows - 1) * HOP_SAMPLES + WINDOW_SAMPLES]
+        codes_ND = np.rint(127.0 * self.embed(wav_T, HOP_SAMPLES)).astype(np.int8)
+        return Windows(first_window, codes_ND, informative(wav_T, HOP_SAMPLES))
+
+
+def informative(wav_T: NDArray[np.float32], hop_samples: int) -> NDArray[np.bool_]:
+    """Which windows, as `embed` cuts them, have at least 0.2 s above -60 dBFS; hop a multiple of 20 ms or 15
+    ms."""
+    wav_T = _padded(wav_T)
+    num_windows = 1 + (len(wav_T) - WINDOW_SAMPLES) // hop_samples
+    energy = np.concatenate([[0.0], np.cumsum(np.square(wav_T, dtype=np.float64))])
+    starts_N = np.arange(num_windows) * hop_samples
+    edges_NB = starts_N[:, None] + np.arange(0, WINDOW_SAMPLES + 1, _BLOCK_SAMPLES)
+    power_NB = np.diff(energy[edges_NB], axis=1) / _BLOCK_SAMPLES
+    return np.asarray((power_NB > _QUIET_POWER).sum(axis=1) >= _MIN_LOUD_BLOCKS)
+
+
+def _padded(wav_T: NDArray[np.float32]) -> NDArray[np.float32]:
+    missing = WINDOW_SAMPLES - len(wav_T)
+    return np.concatenate([wav_T, np.zeros(missing, np.float32)]) if missing > 0 else wav_T
+
+
+def _require_open(stream: WindowStream) -> None:
+    if stream.closed:
+        raise ValueError("this recording was flushed; open a new stream")
