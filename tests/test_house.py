@@ -104,7 +104,8 @@ def test_every_rest_path_in_the_readme_is_served() -> None:
     from api.app import create_app
     from api.settings import Settings
 
-    served = set(create_app(Settings()).openapi()["paths"])
+    app = create_app(Settings())
+    served = {*app.openapi()["paths"], app.openapi_url}
     patterns = [re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path) + "$") for path in served]
     shown = set(re.findall(r"http://127\.0\.0\.1:8000(/[^\s\"'`?]*)", README))
     assert {"/v1/marks", "/v1/detections"} <= shown

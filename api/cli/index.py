@@ -56,7 +56,7 @@ def _show(args: argparse.Namespace, value: "IndexStatus | IndexCheck") -> None:
         return
     width = max(map(len, fields))
     for name, field in fields.items():
-        print(f"{name.replace('_', ' '):<{width}}  {field}")
+        print(f"{name.removeprefix('num_').replace('_', ' '):<{width}}  {field}")
 
 
 def _plain(field: Any) -> Any:

@@ -7,6 +7,7 @@ Not here: what the commands do (one module each), and how they look up their set
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def _common_options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. `argv` as in sys.argv[1:]; None reads that."""
     args = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="earmark: %(levelname)s: %(message)s")
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from api.cli.errors import CommandError
 from api.cli.parsers import Subparsers
 from api.cli.session import (
     STANDARD_STREAM,
@@ -45,11 +46,15 @@ def run(args: argparse.Namespace) -> int:
     refuse_terminal(args.output)
     data = read_input(args.input)
     from api.marking import Origin
+    from audio import AudioError
 
     given = {name: getattr(args, name) for name in ("system", "system_version", "model")}
     origin = Origin(**{name: value for name, value in given.items() if value is not None})
     with open_service(args) as service:
-        marked = service.mark_file(data, origin)
+        try:
+            marked = service.mark_file(data, origin)
+        except AudioError as exc:
+            raise CommandError(f"{args.input}: {exc}") from exc
         write_output(args.output, marked.data)
     # With the audio on standard output, what is said about it must not be mixed into it.
     report = sys.stderr if args.output == STANDARD_STREAM else sys.stdout

@@ -8,7 +8,7 @@ from api.cli.errors import CommandError
 from api.cli.parsers import Subparsers
 from api.cli.progress import Progress
 from api.cli.session import STANDARD_STREAM, open_service, print_json, read_input, wants_json
-from api.cli.wording import describe
+from api.cli.wording import describe, notes
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
             if not wants_json(args):
                 progress.clear()
                 print(describe("standard input" if name == STANDARD_STREAM else name, detection))
-    if wants_json(args) and detections:
+    if detections and wants_json(args):
         print_json(detections[0] if len(args.files) == 1 else detections)
+    elif detections:
+        print(notes(detections))
     return 1 if num_failed else 0

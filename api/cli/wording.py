@@ -35,21 +35,26 @@ def describe(name: str, detection: JsonObject) -> str:
     """The lines for one file, without a final newline. `name` is what the file is called on this terminal."""
     lines = [f"{name}: {VERDICTS[detection['verdict']]}", f"  {detection['verdict_reason']}"]
     lines += [_evidence_line(evidence) for evidence in detection["evidence"]]
-    lines += [f"  note: {limit}" for limit in detection["limits"]]
     return "\n".join(lines)
+
+
+def notes(detections: Sequence[JsonObject]) -> str:
+    """The limits that hold for these detections, each said once."""
+    limits = {limit: None for detection in detections for limit in detection["limits"]}
+    return "\n".join(f"note: {limit}" for limit in limits)
 
 
 def _evidence_line(evidence: JsonObject) -> str:
     name = TECHNIQUES.get(evidence["technique"], evidence["technique"])
     outcome = evidence["outcome"].replace("_", " ")
-    parts = [f"  {name:<{_NAME_WIDTH}}  {outcome:<{_OUTCOME_WIDTH}}"]
+    details = []
     if evidence["false_alarm_probability"] is not None:
-        parts.append(how_sure(evidence["false_alarm_probability"]))
+        details.append(how_sure(evidence["false_alarm_probability"]))
     if evidence["reason"] is not None:
-        parts.append(evidence["reason"])
+        details.append(evidence["reason"])
     if evidence["outcome"] == "found" and evidence["segments"]:
-        parts.append(_spans(evidence["segments"]))
-    return "  ".join(parts).rstrip()
+        details.append(_spans(evidence["segments"]))
+    return f"  {name:<{_NAME_WIDTH}}  {outcome:<{_OUTCOME_WIDTH}}  {'; '.join(details)}".rstrip()
 
 
 def how_sure(p_false_alarm: float) -> str:

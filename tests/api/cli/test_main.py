@@ -78,10 +78,11 @@ def test_verify_prints_a_block_for_each_file_and_exits_0_whatever_the_verdict(
     code, out, err = earmark("verify", marked, OTHER_SPEECH)
     assert (code, err) == (0, "")
     heads = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert heads == [
+    assert heads[:2] == [
         f"{marked}: issued here",
         f"{OTHER_SPEECH}: nothing detected (this does not mean that a human spoke)",
     ]
+    assert all(line.startswith("note: ") for line in heads[2:])
     assert out.count("keyed watermark") == out.count("fingerprint  ") == 2
 
 
@@ -187,8 +188,7 @@ def test_a_file_that_is_no_audio_is_one_sentence_that_names_it(earmark: Earmark,
     for words in (["verify", archive], ["mark", archive, "-o", tmp_path / "out.wav"]):
         code, out, err = earmark(*words)
         assert (code, out) == (1, "")
-        assert _is_one_sentence(err)
-    assert str(archive) in earmark("verify", archive).err
+        assert _is_one_sentence(err) and str(archive) in err
     assert not (tmp_path / "out.wav").exists()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.wording import VERDICTS, describe, how_sure
+from api.cli.wording import VERDICTS, describe, how_sure, notes
 
 
 def _evidence(technique: str, outcome: str, p: float | None = None, **segment: Any) -> dict[str, Any]:
@@ -37,12 +37,19 @@ def test_a_detection_is_a_verdict_and_one_line_per_technique() -> None:
         "a.wav: issued here",
         "  The mark and the fingerprint name the same generation.",
         "  keyed watermark   found           a random clip would look like this about once in 10^12"
-        "  0.0 to 8.2 s, content id 00c0ffee0042",
+        "; 0.0 to 8.2 s, content id 00c0ffee0042",
         "  public watermark  not applicable  no weights are installed",
         "  fingerprint       found           a random clip would look like this about once in 10,000"
-        "  0.0 to 8.0 s, generation 0198-77 at 3.50 s",
+        "; 0.0 to 8.0 s, generation 0198-77 at 3.50 s",
         "  registry          found",
-        "  note: The mark does not say who spoke.",
+    ]
+
+
+def test_a_limit_that_holds_for_every_file_is_said_once() -> None:
+    other = {**DETECTION, "limits": ["The mark does not say who spoke.", "This result is not signed."]}
+    assert notes([DETECTION, other]).splitlines() == [
+        "note: The mark does not say who spoke.",
+        "note: This result is not signed.",
     ]
 
 
