@@ -17,22 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api import evidence
+from api.agreement import WHOLE, agreement, is_clear
 from api.audible import Audible, audible
 from api.evidence import Named
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
-from registry import Generation, IndexUnavailable, MatchResult, Registry
+from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
 from watermark import Detection as MarkDetection
 from watermark import Detector
 from watermark import Outcome as MarkOutcome
 
 MIN_AUDIBLE_S = 1.0
 """One fingerprint window, and what the keyed detector asks for."""
-
-WHOLE = 0.8
-"""Fraction of the audible part that must agree to be (nearly) all of it. A fingerprint window is 1 s, so an
-edge is known to about half a second: of a 5 s clip 0.2 is both edges."""
 
 MAX_NAMED = 4
 """Content ids that are looked up for one file, longest marked first; a splice of more is judged by these."""
@@ -63,14 +60,15 @@ def detect(data: bytes, registry: Registry, detector: Detector, limits: DecodeLi
         for content_id, spans in _named_spans(mark)
     ]
     judged = max(named, key=_rank, default=None)  # (6), the longest marked of equals
-    judgement = judge(_findings(mark, judged, searched))  # (7)
+    clear = _clear_matches(searched, heard)
+    judgement = judge(_findings(mark, judged, searched, clear))  # (7)
     rows = [
         evidence.keyed_mark(detector, mark),
         evidence.public_mark_not_installed(),  # (3)
         evidence.fingerprint(registry, searched),
         evidence.registry_row(registry, mark, named),
     ]
-    issued = _attributed(registry, judgement, judged, searched)
+    issued = _attributed(registry, judgement, judged, clear)
     return _result(data, decoded, rows, judgement, issued)  # (8): null
 
 
@@ -85,6 +83,13 @@ def _search(registry: Registry, wav_T: NDArray[np.float32]) -> MatchResult | Ind
         return registry.match(wav_T, SAMPLE_RATE_HZ)
     except IndexUnavailable as exc:
         return exc
+
+
+def _clear_matches(searched: MatchResult | IndexUnavailable, heard: Audible) -> list[Match]:
+    """(6) The accepted matches that are strong enough to attribute audio, best first."""
+    if isinstance(searched, IndexUnavailable):
+        return []
+    return [one for one in searched.matches if is_clear(one, heard)]
 
 
 def _named_spans(mark: MarkDetection) -> list[tuple[int, list[Span]]]:
@@ -108,7 +113,7 @@ def _look_up(
     if generation is None:
         return Named(content_id, None, None, Agreement.UNKNOWN, throughout)
     comparison = registry.compare(generation.generation_id, wav_T, SAMPLE_RATE_HZ)
-    return Named(content_id, generation, comparison, _agreement(comparison, heard), throughout)
+    return Named(content_id, generation, comparison, agreement(comparison, heard), throughout)
 
 
 def _rank(named: Named) -> int:
@@ -119,29 +124,16 @@ def _rank(named: Named) -> int:
     return 1 + [Agreement.NONE, Agreement.UNKNOWN, Agreement.PART, Agreement.WHOLE].index(named.agreement)
 
 
-def _agreement(comparison: MatchResult, heard: Audible) -> Agreement:
-    """(6) How much of the audible part is the generation's."""
-    match comparison.outcome:
-        case "found":
-            covered = heard.covered((one.start_s, one.end_s) for one in comparison.matches)
-            return Agreement.WHOLE if covered >= WHOLE else Agreement.PART
-        case "not_found":
-            return Agreement.NONE
-        case _:
-            return Agreement.UNKNOWN
-
-
 def _findings(
-    mark: MarkDetection, judged: Named | None, searched: MatchResult | IndexUnavailable
+    mark: MarkDetection, judged: Named | None, searched: MatchResult | IndexUnavailable, clear: list[Match]
 ) -> Findings:
-    found = Mark.NAMES if judged else _UNNAMED[mark.outcome]
     generation = judged.generation if judged else None
     return Findings(
-        mark=found,
+        mark=Mark.NAMES if judged else _UNNAMED[mark.outcome],
         mark_throughout=judged is not None and judged.mark_throughout,
         registered=generation is not None,
         agreement=judged.agreement if judged else Agreement.UNKNOWN,
-        search=_said_by_search(searched, generation),
+        search=_said_by_search(searched, clear, generation),
     )
 
 
@@ -152,28 +144,25 @@ _UNNAMED = {
 }
 
 
-def _said_by_search(searched: MatchResult | IndexUnavailable, generation: Generation | None) -> Search:
-    if isinstance(searched, IndexUnavailable) or searched.outcome == "inconclusive":
-        return Search.UNJUDGED
-    if not searched.matches:
-        return Search.NONE
-    same = generation is not None and any(
-        one.generation_id == generation.generation_id for one in searched.matches
-    )
-    return Search.SAME if same else Search.OTHER
+def _said_by_search(
+    searched: MatchResult | IndexUnavailable, clear: list[Match], generation: Generation | None
+) -> Search:
+    if clear:
+        same = generation is not None and any(one.generation_id == generation.generation_id for one in clear)
+        return Search.SAME if same else Search.OTHER
+    looked = isinstance(searched, MatchResult) and searched.outcome == "not_found"
+    return Search.NONE if looked else Search.UNJUDGED  # accepted but weak matches settle nothing
 
 
 def _attributed(
-    registry: Registry, judgement: Judgement, judged: Named | None, searched: MatchResult | IndexUnavailable
+    registry: Registry, judgement: Judgement, judged: Named | None, clear: list[Match]
 ) -> Generation | None:
-    """The generation that the verdict attributes the audio to: the mark's where it agrees, else the
-    search's."""
+    """The generation that the verdict attributes the audio to: the mark's, else the search's best."""
     if not judgement.attributes:
         return None
     if judged is not None and judged.generation is not None:
         return judged.generation
-    assert isinstance(searched, MatchResult)  # without a mark that agrees, only a match attributes
-    return registry.generation(searched.matches[0].generation_id)
+    return registry.generation(clear[0].generation_id)  # without a mark only a match attributes
 
 
 def _result(

@@ -54,9 +54,9 @@ class Segment(_Model):
     start_s: float
     end_s: float
     score: float
-    content_id: str | None = Field(None, pattern=CONTENT_ID_PATTERN)
+    content_id: str | None = Field(default=None, pattern=CONTENT_ID_PATTERN)
     generation_id: UUID | None = None
-    offset_s: float | None = Field(None, description="Place in the generation of start_s.")
+    offset_s: float | None = Field(default=None, description="Place in the generation of start_s.")
 
 
 class Evidence(_Model):
@@ -64,7 +64,7 @@ class Evidence(_Model):
 
     technique: Technique
     outcome: Outcome
-    reason: str | None = Field(None, description="Why it is inconclusive, not_applicable or error.")
+    reason: str | None = Field(default=None, description="Why it is inconclusive, not_applicable or error.")
     detector: DetectorVersion
     score: float | None
     threshold: float | None
@@ -137,7 +137,7 @@ class Detection(_Model):
     )
     limits: list[str]
     retention: Retention
-    signature: str | None = Field(None, description="null: results are not signed yet.")
+    signature: str | None = Field(default=None, description="null: results are not signed yet.")
 
 
 class Problem(BaseModel):

@@ -40,7 +40,9 @@ class Search(StrEnum):
     SAME = "same"  # accepts the generation that the mark names
     OTHER = "other"  # accepts a generation, but not that one (or the mark names none)
     NONE = "none"  # looked and accepted nothing
-    UNJUDGED = "unjudged"  # could not look: too little audio, or the index does not answer
+    UNJUDGED = (
+        "unjudged"  # settles nothing: too little audio, only a weak likeness, or the index does not answer
+    )
 
 
 class Verdict(StrEnum):
@@ -151,7 +153,7 @@ def _named_but_unregistered(search: Search) -> Judgement:
             "The fingerprint is that of a generation issued here, but the mark carries a content id that "
             "this registry does not hold.",
         )
-    looked = "no fingerprint matches" if search is Search.NONE else "the fingerprint could not be checked"
+    looked = "no fingerprint matches" if search is Search.NONE else "the fingerprint settles nothing"
     return Judgement(
         Verdict.MARKED_UNKNOWN_ISSUER,
         f"The audio carries a mark made with this service's key, but the registry does not hold its content "
@@ -183,8 +185,8 @@ def _without_name(mark: Mark, search: Search) -> Judgement:
         case Mark.ABSENT, _:
             return Judgement(
                 Verdict.INCONCLUSIVE,
-                "No mark was found, but the fingerprint could not be checked, so audio issued here whose "
-                "mark was removed cannot be ruled out.",
+                "No mark was found, but the fingerprint does not settle whether this is audio issued here "
+                "whose mark was removed.",
             )
         case _:
             return Judgement(Verdict.INCONCLUSIVE, "There is too little audible audio to judge.")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from api.app import create_app
 from api.service import Service
 from api.settings import Settings
+from api.workers import Workers
 from audio import SAMPLE_RATE_HZ, decode, encode
 from tests.conftest import reachable_folder
 
@@ -39,10 +40,11 @@ class Marked:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: a client for it, and the service inside."""
+    """A running server: a client for it, and what is inside."""
 
     client: httpx.Client
     service: Service
+    workers: Workers
 
     def mark(self, name: str) -> Marked:
         original = recording(name)
@@ -108,7 +110,7 @@ def server() -> Iterator[Server]:
         )
         app = create_app(settings)
         with running(app) as base_url, httpx.Client(base_url=base_url, timeout=120) as client:
-            yield Server(client, app.state.service)
+            yield Server(client, app.state.service, app.state.workers)
 
 
 @pytest.fixture(scope="session")

@@ -103,31 +103,38 @@ def test_the_original_of_a_marked_recording_is_found_by_its_fingerprint(
     assert row(answer, "registry")["outcome"] == "not_applicable"
 
 
-def transplant(victim_T: np.ndarray, marked: Marked) -> np.ndarray:
-    """The mark's residual, added to another person's clip."""
+def transplant(victim_T: np.ndarray, marked: Marked, level: float = 1.0) -> np.ndarray:
+    """The mark's residual, added to another person's clip, `level` times as loud as it was."""
     T = min(len(victim_T), len(marked.wav_T))
-    return victim_T[:T] + (marked.wav_T[:T] - marked.original_T[:T])
+    return victim_T[:T] + level * (marked.wav_T[:T] - marked.original_T[:T])
 
 
-@pytest.mark.parametrize("victim", ["kerstin_2", "kathleen_2", "amelia"])
+@pytest.mark.parametrize("level", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("victim", ["kerstin_2", "kathleen_2", "amelia", "adocampo"])
 def test_a_mark_pasted_onto_another_clip_is_not_issued_here(
-    server: Server, kathleen: Marked, victim: str
+    server: Server, kathleen: Marked, kerstin: Marked, victim: str, level: float
 ) -> None:
-    """Whoever has the original and the marked file can do this; a watermark alone would be fooled."""
-    answer = server.detect(transplant(decode(recording(victim)).wav_T, kathleen))
-    assert answer["verdict"] not in OURS, answer
-    assert answer["generation"] is None
-    if row(answer, "registry")["outcome"] == "found":  # the payload survived, so the transplant must be named
-        assert answer["verdict"] == "mark_transplanted", answer
+    """Whoever has the original and the marked file can do this; a watermark alone would be fooled.
+
+    A loud one can even be heard in the victim's pauses, shaped like the generation it is from: kerstin_1's at
+    three times its level, on kathleen_2, once had p = 6e-6 and was called issued here.
+    """
+    victim_T = decode(recording(victim)).wav_T
+    for marked in (kathleen, kerstin):
+        answer = server.detect(transplant(victim_T, marked, level))
+        assert answer["verdict"] not in OURS, answer
+        assert answer["generation"] is None
+        if row(answer, "registry")["outcome"] == "found":
+            assert answer["verdict"] in ("mark_transplanted", "inconclusive"), answer
 
 
-def test_at_least_one_pasted_mark_is_read_and_called_a_transplant(server: Server, kathleen: Marked) -> None:
+def test_a_loud_pasted_mark_is_read_and_called_a_transplant(server: Server, kathleen: Marked) -> None:
     """Guards the test above against passing only because no pasted mark was ever read."""
-    victims = ("kerstin_2", "kathleen_2", "amelia")
-    verdicts = [
-        server.detect(transplant(decode(recording(name)).wav_T, kathleen))["verdict"] for name in victims
-    ]
-    assert "mark_transplanted" in verdicts, verdicts
+    answer = server.detect(transplant(decode(recording("kerstin_2")).wav_T, kathleen, level=3.0))
+    assert answer["verdict"] == "mark_transplanted", answer
+    named = row(answer, "watermark_keyed")["segments"][0]["content_id"]
+    assert named == kathleen.content_id
+    assert f"{named}: the audio is not it" in row(answer, "registry")["reason"]
 
 
 def test_a_mark_pasted_onto_another_generation_of_ours_is_a_transplant(
