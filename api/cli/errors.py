@@ -24,3 +24,10 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from api.errors import EXPECTED
 
     return (*EXPECTED, OSError)
+
+
+def sentence(exc: Exception) -> str:
+    """What an expected error says, on one line."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+    return " ".join(str(exc).split()) or type(exc).__name__

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from api.cli import demo, index, log, mark, serve, train, verify
-from api.cli.errors import CommandError, expected_errors
+from api.cli.errors import CommandError, expected_errors, sentence
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -72,15 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as exc:
         if not isinstance(exc, expected_errors()):
             raise
-        print(f"earmark: {_sentence(exc)}", file=sys.stderr)
+        print(f"earmark: {sentence(exc)}", file=sys.stderr)
         return 1
-
-
-def _sentence(exc: Exception) -> str:
-    """What an expected error says, on one line."""
-    if isinstance(exc, OSError) and exc.strerror:
-        return f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
-    return " ".join(str(exc).split()) or type(exc).__name__
 
 
 if __name__ == "__main__":

@@ -1,9 +1,16 @@
 """`earmark serve`: the REST service, until it is told to stop."""
 
 import argparse
+from typing import TYPE_CHECKING
 
+from api.cli.errors import expected_errors, sentence
 from api.cli.parsers import Subparsers, port
 from api.cli.session import settings
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_FAILED = "lifespan.startup.failed"
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -19,10 +26,42 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Blocks until the service has stopped."""
+    """Blocks until the service has stopped; exit code 1 when it could not start."""
+    chosen = settings(args)
     import uvicorn
 
     from api.app import create_app
 
-    uvicorn.run(create_app(settings(args)), host=args.host, port=args.port)
+    app = _with_short_start_errors(create_app(chosen))
+    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, lifespan="on"))
+    try:
+        server.run()
+    except SystemExit:
+        return 1  # it could not start and has said why: a part that is missing, an address in use
     return 0
+
+
+def _with_short_start_errors(app: "ASGIApp") -> "ASGIApp":
+    """The application; a start that fails for an expected reason is logged as its sentence, not a traceback."""
+
+    async def wrapped(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        failures: list[Message] = []
+
+        async def hold_back_failure(message: "Message") -> None:
+            if message["type"] == _FAILED:
+                failures.append(message)
+            else:
+                await send(message)
+
+        try:
+            await app(scope, receive, hold_back_failure if scope["type"] == "lifespan" else send)
+        except expected_errors() as exc:
+            if not failures:
+                raise
+            await send({"type": _FAILED, "message": sentence(exc)})
+        except Exception:
+            for failure in failures:
+                await send(failure)
+            raise
+
+    return wrapped

@@ -15,8 +15,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "fingerprint",
         parents=[common],
         help="the network behind the fingerprints",
-        description="Writes fingerprint.safetensors and a checkpoint into OUT; a run that was stopped goes "
-        "on from it when started again. Generations keep the fingerprints they were given.",
+        description="Trains, calibrates on held-out speakers and writes OUT/weights; a run that was stopped "
+        "goes on from its checkpoint. Generations keep the fingerprints they were given, so what was issued "
+        "before is not found with new weights.",
     )
     fingerprint.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
     fingerprint.add_argument(
@@ -38,8 +39,8 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run_fingerprint(args: argparse.Namespace) -> int:
     """Prints the figures on held-out speakers. Decoded recordings are cached in OUT, 170 MB for an hour."""
-    from registry.fingerprint.train.loop import TrainConfig
-    from registry.fingerprint.train.loop import run as run_training
+    from registry.fingerprint.train import TrainConfig
+    from registry.fingerprint.train import run as run_training
 
     config = TrainConfig(
         data=args.corpus,

@@ -209,6 +209,22 @@ def test_an_unreachable_database_is_one_sentence(tmp_path: Path, capsys: pytest.
     assert _is_one_sentence(capsys.readouterr().err)
 
 
+def test_a_service_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) -> None:
+    """The server's framework would print the traceback of its own start."""
+    words = ["serve", "--data-dir", str(tmp_path), "--port", "1"]
+    words += ["--database-url", f"postgresql://nobody@/earmark?host={tmp_path}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert "the database does not answer" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_fault_of_ours_keeps_its_traceback(earmark: Earmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """Swallowing it into a sentence would hide the only thing that helps."""
     from api.cli import session
