@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
     from api.demo.run import run as run_demo
 
     try:
-        with Progress("asking about every copy") as progress:
-            result = run_demo(args.output, progress=progress.draw)
+        with Progress("demo:") as progress:
+            result = run_demo(args.output, progress.note)
     except DemoError as exc:
         raise CommandError(str(exc)) from exc
     if wants_json(args):

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_short_start_errors(app: "ASGIApp") -> "ASGIApp":
-    """The application; a start that fails for an expected reason is logged as its sentence, not a traceback."""
+    """The application; a start that fails for an expected reason is logged as its sentence alone."""
 
     async def wrapped(scope: "Scope", receive: "Receive", send: "Send") -> None:
         failures: list[Message] = []

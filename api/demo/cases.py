@@ -15,7 +15,7 @@ from api.demo.errors import DemoError
 from audio import SAMPLE_RATE_HZ, decode, edits, encode
 
 OURS = frozenset({"issued_here", "issued_here_altered"})
-NOT_CLAIMED_OF_OURS = frozenset({"issued_here", "issued_here_altered", "not_detected", "inconclusive"})
+NOTHING_FALSE = OURS | {"not_detected", "inconclusive"}
 NOT_ISSUED = frozenset({"mark_transplanted", "marked_unknown_issuer", "not_detected", "inconclusive"})
 HUMAN = frozenset({"not_detected"})
 
@@ -50,11 +50,12 @@ class Marked:
 
 @dataclass(frozen=True)
 class Case:
-    """One file to ask about. `required`: the verdicts that are right; any other fails the demo."""
+    """One file to ask about, the verdicts that are right, and the only generation it may be attributed to."""
 
     file_name: str
     data: bytes
     required: frozenset[str]
+    generation_id: str | None = None
 
 
 def load_recording(assets: Path, name: str) -> Recording:
@@ -83,13 +84,16 @@ def _copies(marked: Marked) -> list[Case]:
     mp3 = encode(wav_T, SAMPLE_RATE_HZ, "mp3", bit_rate=32_000)
     opus = encode(wav_T, SAMPLE_RATE_HZ, "ogg", codec="opus", bit_rate=12_000)
     return [
-        Case(f"{name}_marked.flac", marked.data, frozenset({"issued_here"})),
-        Case(f"{name}_mp3_32k.mp3", mp3, OURS),
-        Case(f"{name}_opus_12k.ogg", opus, OURS),
-        Case(f"{name}_telephone_band.flac", _edited(wav_T, "telephone_band"), OURS),
-        Case(f"{name}_noise_10db.flac", _edited(wav_T, "noise_10db"), NOT_CLAIMED_OF_OURS),
-        Case(f"{name}_crop_3s.flac", _flac(wav_T[start:end]), OURS),
-        Case(f"{name}_speed_1.05.flac", _edited(wav_T, "speed_1.05"), NOT_CLAIMED_OF_OURS),
+        Case(f"{name}_{alteration}", data, required, marked.generation_id)
+        for alteration, data, required in (
+            ("marked.flac", marked.data, frozenset({"issued_here"})),
+            ("mp3_32k.mp3", mp3, OURS),
+            ("opus_12k.ogg", opus, OURS),
+            ("telephone_band.flac", _edited(wav_T, "telephone_band"), OURS),
+            ("noise_10db.flac", _edited(wav_T, "noise_10db"), NOTHING_FALSE),
+            ("crop_3s.flac", _flac(wav_T[start:end]), OURS),
+            ("speed_1.05.flac", _edited(wav_T, "speed_1.05"), NOTHING_FALSE),
+        )
     ]
 
 

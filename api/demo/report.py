@@ -19,7 +19,13 @@ class Row:
 
     @property
     def as_expected(self) -> bool:
-        return self.detection["verdict"] in self.case.required
+        attributed = self.attributed_to in (None, self.case.generation_id)
+        return attributed and self.detection["verdict"] in self.case.required
+
+    @property
+    def attributed_to(self) -> str | None:
+        generation = self.detection["generation"]
+        return None if generation is None else generation["generation_id"]
 
     def evidence(self, technique: str) -> Mapping[str, Any] | None:
         return next((one for one in self.detection["evidence"] if one["technique"] == technique), None)
@@ -71,9 +77,13 @@ def _match(evidence: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
 
 def failures(rows: Sequence[Row]) -> list[str]:
     """One sentence per row that came out otherwise than it must."""
-    return [
-        f"{row.case.file_name}: the verdict must be {' or '.join(sorted(row.case.required))}, "
-        f"but is {row.detection['verdict']}: {row.detection['verdict_reason']}"
-        for row in rows
-        if not row.as_expected
-    ]
+    return [f"{row.case.file_name}: {_complaint(row)}" for row in rows if not row.as_expected]
+
+
+def _complaint(row: Row) -> str:
+    verdict = row.detection["verdict"]
+    if verdict in row.case.required:
+        copied = row.case.generation_id or "no generation"
+        return f"it is attributed to generation {row.attributed_to}, but is a copy of {copied}"
+    required = " or ".join(sorted(row.case.required))
+    return f"the verdict must be {required}, but is {verdict}: {row.detection['verdict_reason']}"

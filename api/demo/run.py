@@ -29,26 +29,24 @@ class DemoResult:
     names: Mapping[str, str]
 
 
-def run(
-    out_dir: Path, assets: Path = ASSETS, progress: Callable[[int, int], None] | None = None
-) -> DemoResult:
+def run(out_dir: Path, report: Callable[[str], None], assets: Path = ASSETS) -> DemoResult:
     """Mark, alter and verify the recordings in `assets`; write every file that was judged into `out_dir`.
 
-    `progress(done, total)` is called before every request. Raises DemoError when the recordings are missing
-    or the server does not work; an unexpected verdict is a row of the result, not an exception.
-    About a minute on two cores, most of it the server's start.
+    `report` is told what happens next. Raises DemoError when the recordings are missing or the server does
+    not work; an unexpected verdict is a row of the result, not an exception. Takes about half a minute.
     """
     recordings = [load_recording(assets, name) for name in MARKED]
     victim = load_recording(assets, VICTIM)
     never_marked = [load_recording(assets, name) for name in NEVER_MARKED]
-    step = progress or (lambda _done, _total: None)
+    report("starting a server with an empty registry")
     with running_server() as client:  # (1)
+        report(f"marking {' and '.join(MARKED)}")
         marked = [_mark(client, recording) for recording in recordings]  # (2)
         cases = build_cases(marked, victim, never_marked)  # (3)
         _write_files(out_dir, cases)
         rows = []
-        for done, case in enumerate(cases):  # (4)
-            step(done, len(cases))
+        for number, case in enumerate(cases, 1):  # (4)
+            report(f"asking about {case.file_name} ({number} of {len(cases)})")
             rows.append(_ask(client, case))
     return DemoResult(rows, {one.generation_id: one.original.name for one in marked})
 

@@ -6,9 +6,17 @@ from api.demo.cases import HUMAN, NOT_ISSUED, OURS, Case
 from api.demo.report import Row, failures, table
 
 
-def _row(name: str, required: frozenset[str], verdict: str, *evidence: dict[str, Any]) -> Row:
-    detection = {"verdict": verdict, "verdict_reason": "because", "evidence": list(evidence)}
-    return Row(Case(name, b"", required), detection, latency_ms=123.4)
+def _row(
+    name: str, required: frozenset[str], verdict: str, *evidence: dict[str, Any], of: str | None = None
+) -> Row:
+    """A row about a copy of generation 0198-77, attributed to `of`."""
+    detection = {
+        "verdict": verdict,
+        "verdict_reason": "because",
+        "evidence": list(evidence),
+        "generation": {"generation_id": of} if of else None,
+    }
+    return Row(Case(name, b"", required, "0198-77"), detection, latency_ms=123.4)
 
 
 def _evidence(technique: str, p: float | None, *segments: dict[str, Any]) -> dict[str, Any]:
@@ -21,6 +29,7 @@ FOUND = _row(
     "issued_here",
     _evidence("watermark_keyed", 1.23e-9, {"content_id": "00c0ffee0042"}, {"content_id": None}),
     _evidence("fingerprint", 1e-5, {"generation_id": "0198-77", "offset_s": 3.5}),
+    of="0198-77",
 )
 HUMAN_CALLED_OURS = _row("b_unmarked.flac", HUMAN, "issued_here", _evidence("watermark_keyed", 0.5))
 
@@ -38,6 +47,14 @@ def test_a_row_that_came_out_otherwise_than_it_must_is_named_with_the_reason() -
     assert failures([FOUND, HUMAN_CALLED_OURS]) == [
         "b_unmarked.flac: the verdict must be not_detected, but is issued_here: because"
     ]
+
+
+def test_a_copy_that_is_attributed_to_another_generation_fails_the_demo() -> None:
+    """The right verdict about the wrong utterance is a false accusation."""
+    assert failures([_row("a.mp3", OURS, "issued_here", of="0198-99")]) == [
+        "a.mp3: it is attributed to generation 0198-99, but is a copy of 0198-77"
+    ]
+    assert not failures([_row("a.mp3", OURS, "issued_here", of="0198-77")])
 
 
 def test_a_pasted_mark_that_is_called_issued_fails_the_demo() -> None:
