@@ -103,7 +103,10 @@ def running(app: FastAPI) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """One server with its own data folder for the whole session; tests add to its registry."""
+    """One server with its own data folder for the whole session; tests add to its registry.
+
+    Nobody marks amelia, adocampo, kathleen_2 and kerstin_2 here: they are the strangers.
+    """
     with reachable_folder() as folder:
         settings = Settings(
             data_dir=folder / "data", max_body_bytes=MAX_BODY_BYTES, max_duration_s=MAX_DURATION_S
