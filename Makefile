@@ -16,7 +16,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench serve setup clean
+.PHONY: demo test check bench corpus-is-named serve setup clean
 .DEFAULT_GOAL := demo
 .NOTPARALLEL:
 # A failed install leaves no stamp, so the next `make` runs it again.
@@ -35,12 +35,15 @@ check: $(VENV)/installed-dev
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/python -m pytest tests/test_house.py
 
-bench: $(VENV)/installed-bench
+bench: corpus-is-named $(VENV)/installed-bench
+	$(VENV)/bin/python -m benchmarks.watermark
+	$(VENV)/bin/python -m benchmarks.fingerprint
+	$(VENV)/bin/python -m benchmarks.service
+
+corpus-is-named:
 	@test -d "$(EARMARK_CORPUS)" || { \
 	  echo "make bench: set EARMARK_CORPUS to the folder with the recordings (docs/benchmarks.md)," \
 	       "for example EARMARK_CORPUS=~/speech make bench" >&2; exit 2; }
-	$(VENV)/bin/python -m benchmarks.watermark
-	$(VENV)/bin/python -m benchmarks.fingerprint
 
 serve: $(VENV)/installed
 	$(VENV)/bin/earmark serve

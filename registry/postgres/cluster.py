@@ -21,7 +21,7 @@ import psycopg2
 
 from registry.errors import DataFolderError
 from registry.postgres.account import Account, private_socket_folder
-from registry.postgres.binaries import Binaries, for_cluster
+from registry.postgres.binaries import Binaries, copy_into, for_cluster
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,10 @@ class Cluster:
         """
         binaries = for_cluster(self.path)
         self.account.require_reachable(self.folder, "choose another --data-dir")
-        self.account.require_reachable(binaries.bin_dir / "postgres", "install earmark in another folder")
         self.account.make_private_folder(self.folder)
+        if not self.account.can_reach(binaries.bin_dir / "postgres"):
+            # Installed inside root's closed home, say; that home is not ours to open.
+            binaries = copy_into(self.folder, binaries, self.account)
         if not self.path.exists():
             self._initdb(binaries)
         owner = self.path.stat().st_uid

@@ -15,8 +15,8 @@ import psycopg2
 import pytest
 
 from registry.errors import DataFolderError
-from registry.postgres import EmbeddedServer, stop
-from registry.postgres.binaries import installed
+from registry.postgres import EmbeddedServer, cluster, stop
+from registry.postgres.binaries import PACKAGE, Binaries, installed
 from registry.postgres.cluster import Cluster, connect
 from tests.conftest import reachable_folder
 
@@ -258,6 +258,27 @@ def test_a_parent_folder_that_the_account_cannot_enter_is_named_and_left_alone(d
         EmbeddedServer.attach(closed / "data")
     assert f"{closed} cannot be entered" in str(error.value)
     assert f"chmod o+x {closed}" in str(error.value)
+    assert stat.S_IMODE(closed.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another account")
+def test_programs_installed_where_the_account_cannot_go_are_copied(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root clones and installs into its own home, which is closed: the usual case inside a container."""
+    newest = installed()[0]
+    closed = data_dir.parent / "closed"
+    shutil.copytree(newest.bin_dir.parent, closed / PACKAGE / newest.bin_dir.parent.name, symlinks=True)
+    libraries = newest.bin_dir.parents[1].with_name(f"{PACKAGE}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, closed / libraries.name)
+    closed.chmod(0o700)
+    hidden = Binaries(closed / PACKAGE / newest.bin_dir.parent.name / "bin", newest.major)
+    monkeypatch.setattr(cluster, "for_cluster", lambda _: hidden)
+    for _ in range(2):  # the second start finds the copy
+        with EmbeddedServer.attach(data_dir) as server:
+            assert run(server, "SELECT 1")
+        assert len(list((data_dir / "postgres").glob("programs-*"))) == 1
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
 
