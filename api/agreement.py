@@ -7,17 +7,20 @@ generation: a mark that was pasted onto another clip, made louder, is heard in t
 is heard there is shaped like the generation it came from. Over 12 s that likeness reaches p = 6e-6, and its
 strength is a quarter of what real copies have. So a match counts as agreement only when it is also strong.
 
-Measured 2026-11 on marked recordings of tests/assets with fingerprint weights of the first training run:
-copies of 5 to 12 s have 0.82 to 1.73 and copies of 3 s 0.81 to 1.40 (MP3 32k, Opus 12k and 24k, telephone
-band, noise 20 and 10 dB, speed 1.05); other recordings at most 0.21; marks pasted at 1 to 3 times their
-level at most 0.25."""
+Measured 2026-11 on tests/assets (`python -m benchmarks.agreement`) with fingerprint weights of the first training
+run: copies of 3 to 12 s have 0.81 to 1.73 (MP3 32k, Opus 12k, telephone band, noise 20 and 10 dB, speed 1.05);
+other recordings at most 0.20, of 3 s 0.37; pasted marks at most 0.42 at three times their level, 0.66 at six.
+
+BUG: a mark pasted so loud that it is hardly hidden any more (9 dB below the other clip and above) passes
+the limit, as the audio then is in good part the generation's. Strengths depend on the network: measure
+again with new weights."""
 
 from api.audible import Audible
 from api.verdict import Agreement
 from registry import Match, MatchResult
 
-CLEAR_PER_S = 0.45
-"""Strength from which on a match is agreement: between 0.25 and 0.81 of the measurement above."""
+CLEAR_PER_S = 0.7
+"""Strength from which on a match is agreement: between 0.65 and 0.81 of the measurement above."""
 
 UNLIKE_PER_S = 0.3
 """Strength below which audio is not the generation, whatever p says."""

@@ -39,34 +39,34 @@ class Settings(BaseSettings):
     key_file: Path | None = None
     """The watermark key; None: `keys/watermark.key` in the data folder. Made on first use with mode 0600."""
 
-    max_body_bytes: int = Field(25_000_000, ge=1)
+    max_body_bytes: int = Field(default=25_000_000, ge=1)
     """Largest request body, counted as it arrives; about 4.3 minutes of 16-bit mono at 48 kHz."""
 
-    max_duration_s: float = Field(300.0, gt=0)
+    max_duration_s: float = Field(default=300.0, gt=0)
     """Longest audio that is decoded."""
 
-    max_decoded_bytes: int = Field(128 * 2**20, ge=1)
+    max_decoded_bytes: int = Field(default=128 * 2**20, ge=1)
     """Largest decoded audio, float32 of all channels at the file's own rate: 300 s of stereo at 48 kHz is
     115 MB."""
 
-    upload_timeout_s: float = Field(60.0, gt=0)
+    upload_timeout_s: float = Field(default=60.0, gt=0)
     """A body that has not arrived by then is refused, so that slow senders do not hold the places of
     others."""
 
-    num_workers: int = Field(2, ge=1)
+    num_workers: int = Field(default=2, ge=1)
     """Requests worked on at once. Two, so that a long file does not hold up a short one."""
 
-    max_waiting: int = Field(8, ge=0)
+    max_waiting: int = Field(default=8, ge=0)
     """Requests admitted beyond those worked on; with the body limit this bounds memory to 250 MB of
     uploads."""
 
-    retry_after_s: int = Field(2, ge=1)
+    retry_after_s: int = Field(default=2, ge=1)
     """What a client is told to wait when the service is full."""
 
-    torch_threads: int = Field(1, ge=1)
+    torch_threads: int = Field(default=1, ge=1)
     """Threads of one fingerprint computation in `serve`; the workers above already use the other cores."""
 
-    min_free_disk_bytes: int = Field(200_000_000, ge=0)
+    min_free_disk_bytes: int = Field(default=200_000_000, ge=0)
     """Below this the service reports itself not ready: PostgreSQL must be able to write its log."""
 
     @property

@@ -111,7 +111,14 @@ def transplant(victim_T: np.ndarray, marked: Marked, level: float = 1.0) -> np.n
 
 @pytest.mark.parametrize(
     ("victim", "level"),
-    [("kerstin_2", 1.0), ("kerstin_2", 3.0), ("kathleen_2", 1.0), ("kathleen_2", 3.0), ("amelia", 3.0)],
+    [
+        ("kerstin_2", 1.0),
+        ("kerstin_2", 3.0),
+        ("kathleen_2", 1.0),
+        ("kathleen_2", 3.0),
+        ("kathleen_2", 6.0),
+        ("amelia", 3.0),
+    ],
 )
 def test_a_mark_pasted_onto_another_clip_is_not_issued_here(
     server: Server, kathleen: Marked, kerstin: Marked, victim: str, level: float
@@ -133,13 +140,11 @@ def test_a_mark_pasted_onto_another_clip_is_not_issued_here(
 def test_a_loud_pasted_mark_is_read_and_called_a_transplant(server: Server, kerstin: Marked) -> None:
     """Guards the test above against passing only because no pasted mark was ever read.
 
-    Whether one is read depends on the key, which is random: it was in 9 of 10 of these, so in none of four with
-    p = 1e-4.
+    Whether one is read depends on the key, which is random: with five keys it was in 15 of 15.
     """
     answers = [
         server.detect(transplant(decode(recording(victim)).wav_T, kerstin, level))
-        for victim in ("kerstin_2", "kathleen_2")
-        for level in (3.0, 4.0)
+        for victim, level in [("kerstin_2", 3.0), ("kerstin_2", 4.0), ("kathleen_2", 3.0)]
     ]
     called = [answer for answer in answers if answer["verdict"] == "mark_transplanted"]
     assert called, [answer["verdict_reason"] for answer in answers]
