@@ -8,13 +8,14 @@ is heard there is shaped like the generation it came from. Over 12 s that likene
 strength is a quarter of what real copies have. So a match counts as agreement only when it is also strong.
 
 Measured 2026-11 on tests/assets (`python -m benchmarks.agreement`) with fingerprint weights of the first
-training run: copies of 3 to 12 s have 0.81 to 1.73 (MP3 32k, Opus 12k, telephone band, noise 20 and 10 dB, speed
-1.05); other recordings at most 0.20, of 3 s 0.37; pasted marks at most 0.42 at three times their level, 0.66 at
-six.
+training run: copies of 3 to 12 s have 0.81 to 1.73 (MP3 32k, Opus 12k, telephone band, noise 20 and 10 dB,
+speed 1.05); other recordings at most 0.20, of 3 s 0.37; pasted marks at most 0.42 at three times their level,
+0.66 at six.
 
-BUG: a mark pasted so loud that it is hardly hidden any more (9 dB below the other clip and above) passes
-the limit, as the audio then is in good part the generation's. Strengths depend on the network: measure
-again with new weights."""
+BUG: a mark pasted so loud that it is hardly hidden any more (9 dB below the other clip and above) passes the
+limit, as the audio then is in good part the generation's. Strengths depend on the network: measure again with
+new weights.
+"""
 
 from api.audible import Audible
 from api.verdict import Agreement
