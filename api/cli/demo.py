@@ -1,6 +1,7 @@
 """`earmark demo`: the main job on real recordings, as one table; fails when a verdict is wrong."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from api.cli.errors import CommandError
 from api.cli.parsers import Subparsers
 from api.cli.progress import Progress
 from api.cli.session import print_json, wants_json
+
+_TERMINATED = 143  # 128 + SIGTERM, as shells count
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -34,6 +37,8 @@ def run(args: argparse.Namespace) -> int:
     from api.demo.report import failures, table
     from api.demo.run import run as run_demo
 
+    # Without this, SIGTERM ends Python on the spot and leaves the server and its database running.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(_TERMINATED))
     try:
         with Progress("demo:") as progress:
             result = run_demo(args.output, progress.note)
