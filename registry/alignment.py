@@ -2,7 +2,7 @@
 
     (1) a hit (query row j, window n) votes for the line 4 n = o + s j, for every speed s of a short list
     (2) the lines with most votes are scored exactly from the stored codes: c_n = cos(window n, nearest row)
-    (3) the score of a line is the best sum of (c_n - 0.25) over consecutive windows; its ends are the match
+    (3) the score of a line is the best sum of (c_n - 0.45) over consecutive windows; its ends are the match
 
 (3) is the local alignment without gaps of Smith and Waterman, so a query that is only partly ours gives its
 part, and its null distribution is that of Karlin and Altschul (registry/matching.py). Rows are 0.12 s apart
@@ -20,7 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS_PER_WINDOW = 4
-NEUTRAL_COSINE = 0.25  # a window below speaks against the match; chosen on validation speakers
+# A window below speaks against the match. Measured on validation speakers (docs/model-fingerprint.md): at
+# 0.25 two utterances of one voice gain with every window, and the best negatives of 10 s score 3.0; at 0.45
+# they score 1.0, as those of 3 s do.
+NEUTRAL_COSINE = 0.45
 SPEEDS = tuple(1.0 + percent / 100.0 for percent in (0, -2, 2, -4, 4, -6, 6))
 _SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0)  # rows; finer than the votes
 _SPEED_STEPS = (0.0, -0.01, 0.01)
@@ -61,8 +64,10 @@ class Alignment:
 
 
 def vote(hits: Hit, limit: int, limit_per_generation: int = 3) -> list[Line]:
-    """The lines with the most votes, best first (1). A hit votes with cos - 0.25, half of it for the next
-    offsets."""
+    """The lines with the most votes, best first (1).
+
+    A hit votes with its cosine above neutral, and with half of that for the offsets beside.
+    """
     strong = np.flatnonzero((hits.ordinals_H >= 0) & (hits.cosines_H > NEUTRAL_COSINE))
     if not len(strong):
         return []

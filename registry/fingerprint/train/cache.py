@@ -46,7 +46,9 @@ class Store:
     def __init__(self, folder: Path, name: str) -> None:
         listing = json.loads((folder / f"{name}.json").read_text())
         self.recordings = [Recording(**row) for row in listing["recordings"]]
-        self.samples = np.memmap(folder / f"{name}.bin", dtype=listing["dtype"], mode="r")
+        path, dtype = folder / f"{name}.bin", np.dtype(listing["dtype"])
+        # An empty file cannot be mapped; a corpus without noise or rooms gives one.
+        self.samples = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
 
     def read(self, start: int, length: int) -> Wav:
         """Samples as float32; int16 is scaled to -1 ... 1."""

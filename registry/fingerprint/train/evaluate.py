@@ -35,6 +35,8 @@ class HeldOut:
             if windows:
                 registered.append(augmenter.anchors(np.stack(windows)))
                 owners += [owner] * len(windows)
+        if len(registered) < 2:
+            raise ValueError("the validation part holds fewer than two recordings of a second and more")
         self.registered = torch.cat(registered)
         self.owner_N = np.array(owners)
         rng = np.random.default_rng(0)

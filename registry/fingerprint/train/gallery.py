@@ -7,6 +7,7 @@ service.
 
 import uuid
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,12 @@ class Gallery:
     def add(self, wav_T: NDArray[np.float32]) -> int:
         """Register a whole recording (24 kHz); returns its number."""
         windows = self.fingerprinter.run(wav_T)
+        return self.add_codes(GenerationCodes(0, uuid.UUID(int=0), windows.codes_ND, windows.informative_N))
+
+    def add_codes(self, codes: GenerationCodes) -> int:
+        """Register codes made before, under a new number."""
         ordinal = len(self.codes)
-        codes = GenerationCodes(ordinal, uuid.UUID(int=ordinal), windows.codes_ND, windows.informative_N)
+        codes = replace(codes, generation_ordinal=ordinal, generation_id=uuid.UUID(int=ordinal))
         self.codes[ordinal] = codes
         self.index.apply(
             [
@@ -40,8 +45,8 @@ class Gallery:
                     generation_ordinal=ordinal,
                     generation_id=codes.generation_id,
                     first_window=0,
-                    codes_ND=windows.codes_ND,
-                    informative_N=windows.informative_N,
+                    codes_ND=codes.codes_ND,
+                    informative_N=codes.informative_N,
                     weights_sha256=self.fingerprinter.weights_sha256,
                 )
             ]

@@ -1,0 +1,179 @@
+"""Matching real speech through the real network and index: found or not, which span, how probable."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from audio import edits, trusted
+from registry import matching
+from registry.errors import WeightsUnavailable
+from registry.fingerprint.train.gallery import Gallery
+from registry.fingerprint.windows import Fingerprinter
+from registry.index import Hits, WindowIndex
+from registry.matching import MatchResult, Null
+
+ASSETS = Path(__file__).parents[1] / "assets"
+Wav = NDArray[np.float32]
+REGISTERED = ("kathleen_1", "kerstin_1", "amelia", "krisgesling", "eltocino")
+ABSENT = ("kathleen_2", "kerstin_2", "adocampo")
+
+
+def speech(name: str) -> Wav:
+    return trusted.read(ASSETS / f"{name}.flac", "flac")
+
+
+@pytest.fixture(scope="module")
+def gallery() -> Gallery:
+    gallery = Gallery(Fingerprinter.load())
+    for name in REGISTERED:
+        gallery.add(speech(name))
+    return gallery
+
+
+def match(gallery: Gallery, wav_T: Wav) -> MatchResult:
+    return matching.match(wav_T, gallery.fingerprinter, lambda look: look(gallery.index), gallery.fetch)
+
+
+@pytest.mark.parametrize("edit", ["identity", "mp3_32k", "opus_24k", "gain_-14db", "polarity", "noise_20db"])
+def test_four_seconds_of_a_registered_clip_are_found_at_their_place(gallery: Gallery, edit: str) -> None:
+    """The service's main question, under what every file goes through. A speaker that training never saw."""
+    start = 3.3
+    result = match(gallery, edits.apply(speech("kerstin_1")[int(start * 24_000) :][:96_000], edit, seed=1))
+    assert result.outcome == "found"
+    best = result.matches[0]
+    assert best.generation_id.int == REGISTERED.index("kerstin_1")
+    assert best.offset_s - best.start_s == pytest.approx(start, abs=0.25)
+    assert best.false_alarm_probability <= matching.ACCEPT_BELOW
+    assert best.score >= result.threshold
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_speech_that_was_never_registered_is_not_found(gallery: Gallery, name: str) -> None:
+    """Two of the three are other sentences of a registered voice."""
+    result = match(gallery, speech(name))
+    assert result.outcome == "not_found"
+    assert (result.matches, result.reason) == ((), "no registered generation is close enough")
+    assert result.score < result.threshold
+
+
+def test_only_the_part_that_is_ours_is_returned(gallery: Gallery) -> None:
+    """4 s of a registered clip between 4 s and 4 s of somebody else."""
+    stranger_T, ours_T = speech("kerstin_2"), speech("kathleen_1")
+    result = match(
+        gallery, np.concatenate([stranger_T[:96_000], ours_T[48_000:144_000], stranger_T[96_000:192_000]])
+    )
+    assert [m.generation_id.int for m in result.matches] == [REGISTERED.index("kathleen_1")]
+    best = result.matches[0]
+    assert 3.5 <= best.start_s <= 5.0
+    assert 7.0 <= best.end_s <= 8.5
+    assert best.offset_s == pytest.approx(2.0 + best.start_s - 4.0, abs=0.25)
+
+
+def test_two_generations_in_one_query_are_both_returned(gallery: Gallery) -> None:
+    """A montage names everything it was made of."""
+    result = match(gallery, np.concatenate([speech("amelia")[:96_000], speech("krisgesling")[:96_000]]))
+    assert {m.generation_id.int for m in result.matches} == {2, 3}
+
+
+def test_a_copy_played_five_percent_faster_is_found(gallery: Gallery) -> None:
+    """Lines of several speeds are voted for."""
+    result = match(gallery, edits.apply(speech("kerstin_1"), "speed_1.05"))
+    assert [m.generation_id.int for m in result.matches] == [REGISTERED.index("kerstin_1")]
+
+
+def test_a_quiet_copy_is_found(gallery: Gallery) -> None:
+    """At a peak near -50 dBFS every window would be silent by the registry's gate."""
+    assert match(gallery, 0.01 * speech("kerstin_1")).outcome == "found"
+
+
+def test_silence_and_short_audio_are_inconclusive_with_a_reason(gallery: Gallery) -> None:
+    """Not the same as not found: nothing was looked for."""
+    silent, short = match(gallery, np.zeros(120_000, np.float32)), match(gallery, speech("amelia")[:23_999])
+    assert (silent.outcome, short.outcome) == ("inconclusive", "inconclusive")
+    assert silent.reason is not None and "silent" in silent.reason
+    assert short.reason is not None and "too short: 1.00 s" in short.reason
+    assert short.num_windows_indexed == gallery.index.num_windows
+
+
+def test_an_empty_registry_finds_nothing(gallery: Gallery) -> None:
+    """The first verify of a new installation."""
+    empty = Gallery(gallery.fingerprinter)
+    result = match(empty, speech("amelia"))
+    assert (result.outcome, result.reason) == ("not_found", "nothing is registered yet")
+
+
+def test_compare_accepts_the_generation_itself_and_no_other_of_its_voice(gallery: Gallery) -> None:
+    """A mark lifted from one clip and laid over another of the same voice is a transplant."""
+    kathleen = gallery.codes[REGISTERED.index("kathleen_1")]
+    same = matching.compare(edits.apply(speech("kathleen_1"), "mp3_32k"), gallery.fingerprinter, kathleen)
+    other = matching.compare(speech("kathleen_2"), gallery.fingerprinter, kathleen)
+    assert (same.outcome, other.outcome) == ("found", "not_found")
+    assert same.matches[0].offset_s == pytest.approx(same.matches[0].start_s, abs=0.1)
+    assert other.false_alarm_probability > matching.ACCEPT_BELOW
+
+
+def test_an_index_ahead_of_its_codes_does_not_break_a_query(gallery: Gallery) -> None:
+    """Only a damaged database gives no codes for an indexed generation."""
+    result = matching.match(
+        speech("amelia"), gallery.fingerprinter, lambda look: look(gallery.index), lambda _ordinals: {}
+    )
+    assert result.outcome == "not_found"
+
+
+def test_the_index_is_searched_once(gallery: Gallery) -> None:
+    """`search` catches up with the database and holds a lock."""
+    calls: list[int] = []
+
+    def search(look: Callable[[WindowIndex], tuple[Hits, int]]) -> tuple[Hits, int]:
+        calls.append(1)
+        return look(gallery.index)
+
+    matching.match(speech("amelia"), gallery.fingerprinter, search, gallery.fetch)
+    assert calls == [1]
+
+
+NULL = Null(decay=10.0, log_k=-2.0, num_negatives=1, weights_sha256="")
+
+
+def test_the_probability_is_the_formula() -> None:
+    """By hand: E = exp(-2) * 4 * 1000 * exp(-10 * 1.2) = 0.003326, p = 1 - exp(-E) = 0.003320."""
+    assert NULL.false_alarm_probability(1.2, 4, 1000) == pytest.approx(0.003320, rel=1e-3)
+
+
+def test_the_threshold_is_where_the_probability_is_reached() -> None:
+    """The two are inverses, at any size."""
+    for size in (10, 10_000, 10**8):
+        threshold = NULL.threshold(1e-4, 9.0, size)
+        assert NULL.false_alarm_probability(threshold, 9.0, size) == pytest.approx(1e-4, rel=1e-6)
+
+
+def test_the_threshold_rises_with_the_logarithm_of_the_registry() -> None:
+    """So the false-alarm rate of a query stays as the registry grows."""
+    step = NULL.threshold(1e-4, 9.0, 10**7) - NULL.threshold(1e-4, 9.0, 10**6)
+    assert step == pytest.approx(math.log(10.0) / 10.0)
+
+
+def test_extreme_scores_give_probabilities_and_not_errors() -> None:
+    """exp() must not overflow."""
+    assert NULL.false_alarm_probability(-1e6, 1, 10**9) == 1.0
+    assert NULL.false_alarm_probability(1e6, 1, 10**9) == 0.0
+
+
+def test_a_calibration_of_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch, gallery: Gallery) -> None:
+    """Its probabilities would be wrong without anyone seeing it."""
+    monkeypatch.setattr(Null, "load", classmethod(lambda _cls: NULL))
+    with pytest.raises(WeightsUnavailable, match="other fingerprint weights"):
+        match(gallery, speech("amelia"))
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"decay": 1.0})])
+def test_a_malformed_calibration_is_one_error(tmp_path: Path, content: str) -> None:
+    """Whatever is wrong with it."""
+    (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(WeightsUnavailable, match="no calibration"):
+        Null.load(tmp_path / "calibration.json")
