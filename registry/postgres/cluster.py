@@ -75,9 +75,7 @@ class Cluster:
         binaries = for_cluster(self.path)
         self.account.require_reachable(self.folder, "choose another --data-dir")
         self.account.make_private_folder(self.folder)
-        if not self.account.can_reach(binaries.bin_dir / "postgres"):
-            # Installed inside root's closed home, say; that home is not ours to open.
-            binaries = copy_into(self.folder, binaries, self.account)
+        binaries = self._within_reach(binaries)
         if not self.path.exists():
             self._initdb(binaries)
         owner = self.path.stat().st_uid
@@ -87,6 +85,13 @@ class Cluster:
                 "run as the user who created the data folder, or choose another --data-dir"
             )
         return binaries
+
+    def _within_reach(self, binaries: Binaries) -> Binaries:
+        """The programs where the account can run them: the installed ones or a copy in this folder."""
+        if self.account.can_reach(binaries.bin_dir / "postgres"):
+            return binaries
+        # Installed inside root's closed home, say; that home is not ours to open.
+        return copy_into(self.folder, binaries, self.account)
 
     def _initdb(self, binaries: Binaries) -> None:
         for leftover in self.folder.glob("cluster.new-*"):
