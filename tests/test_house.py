@@ -84,6 +84,16 @@ def test_the_readme_shows_the_commands_of_the_main_job() -> None:
     assert {"mark", "verify", "serve", "log", "index"} <= shown
 
 
+def test_the_readme_shows_the_table_of_the_demo_as_it_is_now() -> None:
+    """A line for each marked file, the pasted mark and each person, and each verdict as it must be."""
+    from api.demo.cases import MARKED, NEVER_MARKED, VICTIM
+
+    names = [f"{name}_marked" for name in MARKED] + [f"{name}_unmarked" for name in NEVER_MARKED]
+    for name in (*names, f"{VICTIM}_pasted_mark"):
+        [line] = re.findall(rf"^{name}\.flac .*$", README, re.MULTILINE)
+        assert line.endswith(" ok"), line
+
+
 def test_every_make_target_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Makefile", *ROOT.glob("docs/**/*.md")]

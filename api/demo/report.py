@@ -72,7 +72,9 @@ def _match(evidence: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
     if not segments:
         return "-"
     best = segments[0]
-    return f"{names.get(best['generation_id'], best['generation_id'])} at {best['offset_s']:.2f} s"
+    # offset_s is the place of start_s, which is not the file's beginning when that is silent.
+    begins_s = best["offset_s"] - best["start_s"]
+    return f"{names.get(best['generation_id'], best['generation_id'])} at {begins_s:.2f} s"
 
 
 def failures(rows: Sequence[Row]) -> list[str]:

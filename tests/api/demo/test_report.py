@@ -28,7 +28,7 @@ FOUND = _row(
     OURS,
     "issued_here",
     _evidence("watermark_keyed", 1.23e-9, {"content_id": "00c0ffee0042"}, {"content_id": None}),
-    _evidence("fingerprint", 1e-5, {"generation_id": "0198-77", "offset_s": 3.5}),
+    _evidence("fingerprint", 1e-5, {"generation_id": "0198-77", "offset_s": 3.9, "start_s": 0.4}),
     of="0198-77",
 )
 HUMAN_CALLED_OURS = _row("b_unmarked.flac", HUMAN, "issued_here", _evidence("watermark_keyed", 0.5))
