@@ -4,6 +4,7 @@
     (2) embed the query every 0.12 s; search the index with every second informative row
     (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/alignment.py)
     (4) E = K m N exp(-lambda S), p = 1 - exp(-E); accepted at p <= 1e-4
+    (5) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
 
 S is the score of a line, m the query's length and N the registry's in windows: the expected number of chance
 alignments grows with the product of both lengths, so the threshold follows the registry's size. lambda and K
@@ -146,15 +147,8 @@ def match(
         for (best, generation_id), p in zip(found, p_values, strict=True)
         if p <= ACCEPT_BELOW
     )
-    return MatchResult(
-        outcome="found" if matches else "not_found",
-        reason=None if matches else _why_not(num_windows),
-        score=found[0][0].score if found else 0.0,
-        threshold=null.threshold(ACCEPT_BELOW, query.num_windows, num_windows),
-        false_alarm_probability=p_values[0] if p_values else 1.0,
-        matches=matches[:MAX_MATCHES],
-        num_windows_indexed=num_windows,
-    )
+    best_score, best_p = (found[0][0].score, p_values[0]) if found else (0.0, 1.0)
+    return _result(query, null, matches[:MAX_MATCHES], best_score, best_p, num_windows)
 
 
 def compare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter, codes: GenerationCodes) -> MatchResult:
@@ -171,9 +165,7 @@ def compare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter, codes: Gen
     score = best.score if best else 0.0
     p = null.false_alarm_probability(score, query.num_windows, num_windows) if best else 1.0
     matches = (to_match(best, codes.generation_id, p),) if best and p <= ACCEPT_BELOW else ()
-    threshold = null.threshold(ACCEPT_BELOW, query.num_windows, num_windows)
-    reason = None if matches else "the audio is not this generation, or too altered to tell"
-    return MatchResult("found" if matches else "not_found", reason, score, threshold, p, matches, num_windows)
+    return _result(query, null, matches, score, p, num_windows)
 
 
 def align(
@@ -247,8 +239,19 @@ def _only_size(index: WindowIndex) -> tuple[Hits, int]:
     return Hits(nothing.astype(np.float32), nothing, nothing), index.num_windows
 
 
-def _why_not(num_windows: int) -> str:
-    return "nothing is registered yet" if num_windows == 0 else "no registered generation is close enough"
+def _result(
+    query: Query, null: Null, matches: tuple[Match, ...], score: float, p: float, num_windows: int
+) -> MatchResult:
+    threshold = null.threshold(ACCEPT_BELOW, query.num_windows, num_windows)
+    perfect = math.ceil(query.num_windows) * (1.0 - alignment.NEUTRAL_COSINE)
+    outcome: Outcome = "found" if matches else "not_found"
+    reason = None if matches else "nothing registered is close enough"
+    if not matches and num_windows == 0:
+        reason = "nothing is registered yet"
+    elif not matches and perfect < threshold:  # (5)
+        outcome = "inconclusive"
+        reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
+    return MatchResult(outcome, reason, score, threshold, p, matches, num_windows)
 
 
 def _null_of(fingerprinter: Fingerprinter) -> Null:

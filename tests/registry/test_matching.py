@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from audio import edits, trusted
 from registry import matching
+from registry.alignment import NEUTRAL_COSINE
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
@@ -57,7 +58,7 @@ def test_speech_that_was_never_registered_is_not_found(gallery: Gallery, name: s
     """Two of the three are other sentences of a registered voice."""
     result = match(gallery, speech(name))
     assert result.outcome == "not_found"
-    assert (result.matches, result.reason) == ((), "no registered generation is close enough")
+    assert (result.matches, result.reason) == ((), "nothing registered is close enough")
     assert result.score < result.threshold
 
 
@@ -98,6 +99,14 @@ def test_silence_and_short_audio_are_inconclusive_with_a_reason(gallery: Gallery
     assert silent.reason is not None and "silent" in silent.reason
     assert short.reason is not None and "too short: 1.00 s" in short.reason
     assert short.num_windows_indexed == gallery.index.num_windows
+
+
+def test_a_second_that_could_not_be_accepted_even_if_perfect_is_inconclusive(gallery: Gallery) -> None:
+    """One window has a ceiling, and the threshold lies above it: "not found" would be a false answer."""
+    result = match(gallery, speech("amelia")[24_000:48_000])
+    assert result.outcome == "inconclusive"
+    assert result.reason is not None and "too little sound" in result.reason
+    assert result.threshold > 1.0 - NEUTRAL_COSINE
 
 
 def test_an_empty_registry_finds_nothing(gallery: Gallery) -> None:

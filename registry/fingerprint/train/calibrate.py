@@ -5,7 +5,7 @@
 
 A negative is a piece of held-out speech against a gallery from which its own recording is hidden; the same
 voice stays in, since "this voice, but not this utterance" is the question the registry will meet most.
-Pieces of 1, 3, 5 and 10 s, untouched and damaged; galleries of several sizes, so that the dependence on N is
+Pieces of 2, 3, 5 and 10 s, untouched and damaged; galleries of several sizes, so that the dependence on N is
 tested and not assumed. Clips of isolated words that everybody says in the same order, once a second, are no
 negatives: they are near-duplicates, and benchmarks/fingerprint.py reports them by themselves.
 
@@ -25,7 +25,7 @@ from registry.fingerprint.train.gallery import Gallery, slices
 from registry.fingerprint.windows import Fingerprinter
 from registry.matching import Null, embed_query
 
-LENGTHS_S = (1.0, 3.0, 5.0, 10.0)
+LENGTHS_S = (2.0, 3.0, 5.0, 10.0)
 DAMAGE = ("identity", "noise_10db", "telephone_band", "mp3_32k", "low_pass_3000", "reverb_0.5s_0db")
 REPEATED_WORDS = frozenset({"arabiccmd"})  # isolated words in the same order, once a second
 _TAIL = 0.1  # share of the best scores that the line is fitted to
@@ -75,7 +75,7 @@ def collect(
             continue
         whole = embed_query(damaged_T, fingerprinter)
         for seconds in LENGTHS_S:
-            for piece in slices(whole, seconds, max(0.48, seconds / 2)):
+            for piece in slices(whole, seconds, seconds / 2):
                 for gallery, numbers in zip(galleries, own, strict=True):
                     hidden = [numbers[clip.path]] if clip.path in numbers else []
                     found = gallery.best(piece, hidden)
