@@ -52,6 +52,8 @@ MAX_BIT_RATE = 256_000
 """Bit/s per file for lossy containers: the source's own rate within these. Below, our encoder would wear
 down the mark that was just put on; above, there is nothing to hear."""
 
+LOSSY_CONTAINERS = frozenset({"mp3", "ogg", "m4a"})
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -91,12 +93,17 @@ class MarkedFile:
 
 
 def mark_file(
-    data: bytes, origin: Origin, registry: Registry, embedder: Embedder, limits: DecodeLimits
+    data: bytes,
+    origin: Origin,
+    registry: Registry,
+    embedder: Embedder,
+    limits: DecodeLimits,
+    container: str | None = None,
 ) -> MarkedFile:
     """Mark and register one audio file; rate, channels and length stay as they are.
 
-    The container stays when we can write it, else it becomes WAV; a lossy codec keeps its bit rate within
-    MIN_BIT_RATE and MAX_BIT_RATE.
+    Without a `container` (one of `audio.writable_containers()`) the file's own stays when we can write it,
+    else it becomes WAV; a lossy codec keeps its bit rate within MIN_BIT_RATE and MAX_BIT_RATE.
     Raises AudioError for bytes that give no audio, RegistryError when the registry cannot take it. Either way
     nothing was released.
     """
@@ -108,12 +115,12 @@ def mark_file(
             native.wav_CT, native.source.sample_rate_hz, payload=generation.content_id
         )  # (3)
         _push(recording, marked_CT, native.source.sample_rate_hz)  # (4)
-        encoded, container = _encode(NativeAudio(marked_CT, native.source))  # (5)
+        encoded, written = _encode(NativeAudio(marked_CT, native.source), container)  # (5)
         recording.finish()  # (6)
     return MarkedFile(
         encoded,
-        container,
-        media_type(container),
+        written,
+        media_type(written),
         generation.generation_id,
         generation.content_id,
         generation.created_at,
@@ -138,10 +145,13 @@ def _push(recording: Recording, marked_CT: NDArray[np.float32], rate_hz: int) ->
     recording.push(resample(marked_CT.mean(axis=0, dtype=np.float32), rate_hz, SAMPLE_RATE_HZ))
 
 
-def _encode(audio: NativeAudio) -> tuple[bytes, str]:
-    """The file and its container: as the source was, or the nearest thing that can be written."""
+def _encode(audio: NativeAudio, wanted: str | None = None) -> tuple[bytes, str]:
+    """The file and its container: what is wanted, else the source's, else the nearest that can be written."""
     source = audio.source
     bit_rate = min(max(source.bit_rate, MIN_BIT_RATE), MAX_BIT_RATE)
+    if wanted not in (None, source.container):
+        rate = bit_rate if wanted in LOSSY_CONTAINERS else None
+        return encode(audio.wav_CT, source.sample_rate_hz, wanted, bit_rate=rate), wanted
     for container, codec, rate in _ways_to_write(source, bit_rate):
         try:
             return encode(

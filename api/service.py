@@ -58,10 +58,13 @@ class Service:
     ) -> None:
         self.close()
 
-    def mark_file(self, data: bytes, origin: Origin | None = None) -> MarkedFile:
+    def mark_file(
+        self, data: bytes, origin: Origin | None = None, container: str | None = None
+    ) -> MarkedFile:
         """Mark and register one audio file; see `api.marking`. `origin` says which engine spoke (None:
-        unnamed)."""
-        return marking.mark_file(data, origin or Origin(), self.registry, self.embedder, self._limits)
+        unnamed), `container` what to write (None: as the file came)."""
+        origin = origin or Origin()
+        return marking.mark_file(data, origin, self.registry, self.embedder, self._limits, container)
 
     def detect(self, data: bytes) -> Detection:
         """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST

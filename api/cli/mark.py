@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.cli.errors import CommandError
@@ -19,6 +20,8 @@ from api.cli.session import (
 if TYPE_CHECKING:
     from api.marking import MarkedFile
 
+CONTAINERS = {".wav": "wav", ".flac": "flac", ".mp3": "mp3", ".ogg": "ogg", ".opus": "ogg", ".m4a": "m4a"}
+
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
@@ -26,7 +29,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="mark and register speech",
         description="The output has the input's length and rate, "
-        "and its container where we can write it, else WAV.",
+        "and the container that OUT ends in (.wav .flac .mp3 .ogg .opus .m4a), else its own.",
     )
     parser.add_argument("input", metavar="IN", help="audio file, or - for standard input")
     parser.add_argument(
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     origin = Origin(**{name: value for name, value in given.items() if value is not None})
     with open_service(args) as service:
         try:
-            marked = service.mark_file(data, origin)
+            marked = service.mark_file(data, origin, CONTAINERS.get(Path(args.output).suffix.lower()))
         except AudioError as exc:
             raise CommandError(f"{args.input}: {exc}") from exc
         write_output(args.output, marked.data)

@@ -99,6 +99,14 @@ def test_an_origin_is_what_the_registry_then_says(server: Server) -> None:
     assert record.content_id == marked.content_id_hex
 
 
+@pytest.mark.parametrize("container", ["wav", "mp3", "ogg", "m4a"])
+def test_another_container_is_written_when_asked_for(server: Server, container: str) -> None:
+    """`earmark mark in.flac -o out.mp3` must not leave FLAC behind that name."""
+    marked = server.service.mark_file(recording("eltocino"), container=container)
+    assert marked.container == container
+    assert decode(marked.data).source.container == container
+
+
 def test_a_container_that_cannot_be_written_becomes_wav() -> None:
     source = SourceInfo("aiff", "pcm_s16be", 24_000, 1, 1.0, 384_000)
     data, container = _encode(NativeAudio(np.zeros((1, 24_000), np.float32), source))
