@@ -1,13 +1,16 @@
-"""How strong copies, strangers and pasted marks agree with a generation: `python -m benchmarks.agreement`.
+"""How strongly copies, strangers and pasted marks agree with a generation; the limits of api/agreement.py.
 
-The limits of api/agreement.py come from here. Strength is the score of `Registry.compare` by audible
-second. Copies are marked recordings of tests/assets after each edit, whole and cut to 3 s; strangers are
-the other recordings; pasted marks are (marked - original) times a level, added to a recording that nobody
-marked. Prints one line for each kind with the number of cases, and writes
-benchmarks/results/agreement.json. Eight recordings are few: read the extremes."""
+    python -m benchmarks.agreement --data CORPUS [--split validation|test] [--speakers 20]
 
-import json
-import tempfile
+Strength is the score of a comparison by audible second. Each speaker's clip of 10 s is marked and
+registered; *copies* are the marked clip after each edit, whole and cut to 3 s; *strangers* are other
+speakers, and the same voice saying something else where the corpus has it; *pasted marks* are
+(marked - original) times a level, added to another speaker. The limits are chosen on the validation split
+and reported on the test split, which had no part in them. Writes benchmarks/results/agreement.json.
+"""
+
+import argparse
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,16 +19,16 @@ from numpy.typing import NDArray
 
 from api.agreement import CLEAR_PER_S, UNLIKE_PER_S
 from api.audible import audible
-from api.service import Service
-from api.settings import Settings
-from audio import SAMPLE_RATE_HZ, decode, edits
+from audio import SAMPLE_RATE_HZ, corpus, edits
+from benchmarks.report import Proportion, corpus_root, table, write
+from registry import matching
+from registry.changelog import GenerationCodes
+from registry.fingerprint.windows import Fingerprinter
+from watermark import Embedder, Key
 
-ASSETS = Path(__file__).parents[1] / "tests" / "assets"
-RESULTS = Path(__file__).parent / "results" / "agreement.json"
-MARKED = ("kathleen_1", "kerstin_1", "krisgesling", "eltocino")
-VICTIMS = ("kathleen_2", "kerstin_2", "amelia", "adocampo")
 EDITS = ("identity", "mp3_32k", "opus_12k", "telephone_band", "noise_20db", "noise_10db", "speed_1.05")
 LEVELS = (1, 3, 6, 12)
+_CLIP = slice(0, 10 * SAMPLE_RATE_HZ)
 _CROP = slice(SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ)
 
 Wav = NDArray[np.float32]
@@ -33,47 +36,79 @@ Wav = NDArray[np.float32]
 
 def main() -> None:
     """Measure, print, write."""
-    original = {name: decode((ASSETS / f"{name}.flac").read_bytes()).wav_T for name in MARKED + VICTIMS}
-    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as folder:
-        Path(folder).chmod(0o711)  # the database's unprivileged account must pass through
-        with Service.open(Settings(data_dir=Path(folder) / "data")) as service:
-            strengths = _measure(service, original)
-    print(f"{'strength per audible second':<32} {'n':>4} {'least':>6} {'median':>6} {'most':>6}")
+    parser = argparse.ArgumentParser(description="Measure how strongly audio agrees with a generation.")
+    parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
+    parser.add_argument("--split", choices=("validation", "test"), default="test")
+    parser.add_argument("--speakers", type=int, default=20)
+    args = parser.parse_args()
+    parts = corpus.split(corpus.load(corpus_root(args.data)))
+    strengths = measure(_voices(getattr(parts, args.split), args.speakers))
+    rows = []
     for kind, values in strengths.items():
-        print(
-            f"{kind:<32} {len(values):>4} {min(values):>6.2f} {np.median(values):>6.2f} {max(values):>6.2f}"
-        )
-    print(f"limits: agreement from {CLEAR_PER_S}, not the generation below {UNLIKE_PER_S}")
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(strengths, indent=2) + "\n")
+        low, middle, high = np.percentile(values, (0, 50, 100))
+        clear = Proportion(sum(value >= CLEAR_PER_S for value in values), len(values))
+        unlike = Proportion(sum(value < UNLIKE_PER_S for value in values), len(values))
+        rows.append([kind, f"{low:.2f}", f"{middle:.2f}", f"{high:.2f}", clear, unlike])
+    header = [
+        f"strength, {args.split} split",
+        "least",
+        "median",
+        "most",
+        f">= {CLEAR_PER_S}",
+        f"< {UNLIKE_PER_S}",
+    ]
+    print(table(header, rows))
+    limits = {"clear_per_s": CLEAR_PER_S, "unlike_per_s": UNLIKE_PER_S}
+    print("\nwritten:", write("agreement", {"split": args.split, **limits, "strengths": strengths}))
 
 
-def _measure(service: Service, original: dict[str, Wav]) -> dict[str, list[float]]:
+def measure(voices: list[tuple[Wav, Wav | None]]) -> dict[str, list[float]]:
+    """Strengths of every kind of case; each voice is a clip, and another clip of the same person if there is
+    one."""
+    embedder, fingerprinter = Embedder.load(key=Key(bytes(16))), Fingerprinter.load()
     strengths: dict[str, list[float]] = {}
-    for name in MARKED:
-        file = service.mark_file((ASSETS / f"{name}.flac").read_bytes())
-        for kind, wav_T in _cases(name, decode(file.data).wav_T, original):
-            score = service.registry.compare(file.generation_id, wav_T, SAMPLE_RATE_HZ).score
-            strengths.setdefault(kind, []).append(score / audible(wav_T).duration_s)
+    for number, (original_T, same_voice_T) in enumerate(voices):
+        marked_T = embedder.mark(original_T, SAMPLE_RATE_HZ, payload=number)
+        windows = fingerprinter.run(marked_T)
+        codes = GenerationCodes(1, uuid.UUID(int=1), windows.codes_ND, windows.informative_N)
+        others = [voices[(number + step) % len(voices)][0] for step in (1, 2)]
+        for kind, wav_T in _cases(original_T, marked_T, same_voice_T, others):
+            heard = audible(wav_T)
+            if heard.duration_s >= 1:
+                score = matching.compare(wav_T, fingerprinter, codes).score
+                strengths.setdefault(kind, []).append(score / heard.duration_s)
     return strengths
 
 
-def _cases(name: str, marked_T: Wav, original: dict[str, Wav]) -> Iterator[tuple[str, Wav]]:
+def _voices(clips: list[corpus.Clip], num_speakers: int) -> list[tuple[Wav, Wav | None]]:
+    """One clip of at least 10 s for each speaker, and a second one where there is one."""
+    by_speaker: dict[tuple[str, str], list[corpus.Clip]] = {}
+    for index in np.random.default_rng(3).permutation(len(clips)):
+        if (clips[index].seconds or 0) >= 10:
+            by_speaker.setdefault((clips[index].source, clips[index].speaker), []).append(clips[index])
+    chosen = list(by_speaker.values())[:num_speakers]
+    return [
+        (corpus.read(of[0].path)[_CLIP], corpus.read(of[1].path)[_CLIP] if len(of) > 1 else None)
+        for of in chosen
+    ]
+
+
+def _cases(
+    original_T: Wav, marked_T: Wav, same_voice_T: Wav | None, others: list[Wav]
+) -> Iterator[tuple[str, Wav]]:
     for edit in EDITS:
         yield f"copy, {edit}", edits.apply(marked_T, edit, seed=0)
         yield f"copy, {edit}, 3 s", edits.apply(marked_T[_CROP], edit, seed=0)
-    for stranger, wav_T in original.items():
-        if stranger != name:
-            yield "stranger", wav_T
-            yield "stranger, 3 s", wav_T[_CROP]
+    for other_T in others:
+        yield "another speaker", other_T
+        yield "another speaker, 3 s", other_T[_CROP]
+    if same_voice_T is not None:
+        yield "same voice, other words", same_voice_T
+        yield "same voice, other words, 3 s", same_voice_T[_CROP]
     for level in LEVELS:
-        for victim in VICTIMS:
-            yield f"pasted mark, level {level}", _pasted(original[name], marked_T, original[victim], level)
-
-
-def _pasted(original_T: Wav, marked_T: Wav, victim_T: Wav, level: int) -> Wav:
-    T = min(len(victim_T), len(marked_T))
-    return victim_T[:T] + level * (marked_T[:T] - original_T[:T])
+        for victim_T in others:
+            T = min(len(victim_T), len(marked_T))
+            yield f"pasted mark, level {level}", victim_T[:T] + level * (marked_T[:T] - original_T[:T])
 
 
 if __name__ == "__main__":
