@@ -89,7 +89,7 @@ def test_the_readme_shows_the_table_of_the_demo_as_it_is_now() -> None:
     from api.demo.cases import MARKED, NEVER_MARKED, VICTIM
 
     names = [f"{name}_marked" for name in MARKED] + [f"{name}_unmarked" for name in NEVER_MARKED]
-    for name in (*names, f"{VICTIM}_pasted_mark"):
+    for name in (*names, f"{VICTIM}_pasted_mark_x1", "kathleen_2_pasted_mark_x3"):
         [line] = re.findall(rf"^{name}\.flac .*$", README, re.MULTILINE)
         assert line.endswith(" ok"), line
 

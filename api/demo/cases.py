@@ -23,7 +23,7 @@ MARKED = ("kathleen_1", "kerstin_1")
 NEVER_MARKED = ("kathleen_2", "amelia", "adocampo")
 """kathleen_2 is the voice of kathleen_1 reading something else: a voice is not a recording."""
 VICTIM = "kerstin_2"
-"""The person onto whose clip kathleen_1's mark is pasted."""
+"""The person onto whose clip kathleen_1's mark is pasted; kerstin_1's goes onto kathleen_2, amplified."""
 
 _CROP_S = (4.0, 7.0)
 
@@ -73,7 +73,10 @@ def load_recording(assets: Path, name: str) -> Recording:
 def build_cases(marked: list[Marked], victim: Recording, never_marked: list[Recording]) -> list[Case]:
     """All files, in the order of the table. Deterministic."""
     cases = [case for one in marked for case in _copies(one)]
-    cases.append(Case(f"{victim.name}_pasted_mark.flac", _flac(_paste(marked[0], victim.wav_T)), NOT_ISSUED))
+    # The louder one is still readable, and names a generation that the audio is not.
+    for one, other, level in ((marked[0], victim, 1), (marked[1], never_marked[0], 3)):
+        name = f"{other.name}_pasted_mark_x{level}.flac"
+        cases.append(Case(name, _flac(_paste(one, other.wav_T, level)), NOT_ISSUED))
     cases += [Case(f"{human.name}_unmarked.flac", human.data, HUMAN) for human in never_marked]
     return cases
 
@@ -101,11 +104,12 @@ def _edited(wav_T: NDArray[np.float32], edit: str) -> bytes:
     return _flac(edits.apply(wav_T, edit, seed=0))
 
 
-def _paste(marked: Marked, victim_T: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What an attacker with original and marked file does: their difference, added to another clip."""
+def _paste(marked: Marked, victim_T: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+    """What an attacker with original and marked file does: their difference, amplified, added to another
+    clip."""
     T = min(len(marked.wav_T), len(victim_T))
     residual_T = marked.wav_T[:T] - marked.original.wav_T[:T]
-    return victim_T[:T] + residual_T
+    return victim_T[:T] + level * residual_T
 
 
 def _flac(wav_T: NDArray[np.float32]) -> bytes:
