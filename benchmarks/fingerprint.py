@@ -81,11 +81,12 @@ def main() -> None:
 def run(data: Path, num_pieces: int, pool: Executor) -> dict[str, Any]:
     """All four measurements; prints each table when it is there."""
     parts = corpus.split(corpus.load(data))
-    fingerprinter, null = Fingerprinter.load(), Null.load()
+    fingerprinter = Fingerprinter.load()
     result: dict[str, Any] = {"weights_sha256": fingerprinter.weights_sha256, "accept_below": ACCEPT_BELOW}
     gallery, numbers, result["registering"] = _fill(parts, fingerprinter, pool)
     strangers = _strangers_gallery(parts, gallery, numbers)
     pieces = _cut(parts.test, numbers, num_pieces)
+    null = Null.load()
     result["copies"] = _copies(data, pieces, gallery, null, pool)
     result["false_matches"] = _false_matches(parts.test, numbers, gallery, strangers, null, pool)
     result["one_generation"] = _one_generation(pieces, gallery, null)
