@@ -37,6 +37,7 @@ from registry.index.window_index import unit
 
 QUERY_HOP_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW  # 0.12 s
 ACCEPT_BELOW = 1e-4  # false-alarm probability of one query
+MIN_PROBABILITY = 1e-9  # beyond what was checked the tail is extrapolated; below this nothing is claimed
 HITS_PER_ROW = 20
 MAX_LINES = 16  # scored exactly for each query
 MAX_MATCHES = 10
@@ -95,7 +96,7 @@ class Null:
     def false_alarm_probability(self, score: float, query_windows: float, num_windows: int) -> float:
         """p of a best score at least this high, over all places of a query among `num_windows`."""
         log_e = self.log_k + math.log(max(query_windows, 1.0) * max(num_windows, 1)) - self.decay * score
-        return -math.expm1(-math.exp(min(log_e, 700.0)))
+        return max(MIN_PROBABILITY, -math.expm1(-math.exp(min(log_e, 700.0))))
 
     def threshold(self, probability: float, query_windows: float, num_windows: int) -> float:
         """The score at which `false_alarm_probability` is `probability`."""
