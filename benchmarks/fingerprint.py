@@ -43,7 +43,7 @@ ALTERED = (
     "speed_0.95", "speed_1.05", "stretch_1.05",
 )  # fmt: skip
 TOLERANCE_S = 0.25
-P_LEVELS = (0.1, 0.01, 1e-3, ACCEPT_BELOW)
+P_LEVELS = (0.1, 0.01, 1e-3, 1e-4, ACCEPT_BELOW)
 OTHER_WORDS = ("speaker not registered", "speaker registered, clip not")
 # One source has every speaker say the same isolated words in the same order, once a second.
 SAME_WORDS = ("same words, same times, another voice", "same words, same times, same voice")
