@@ -46,17 +46,28 @@ def log_mel(wav: Tensor, config: MelConfig) -> Tensor:
     *batch, num_samples = wav.shape
     if num_samples < config.window_samples:
         return wav.new_zeros((*batch, 0, config.num_bands))
+    bands_KM = mel_filters(config).to(wav)
+    return torch.log((power_spectrogram(wav, config) @ bands_KM).clamp_min(config.floor))
+
+
+def power_spectrogram(wav: Tensor, config: MelConfig) -> Tensor:
+    """Power of each frame that lies wholly inside the signal: [..., T] to [..., F, window // 2 + 1].
+
+    T must be at least one window.
+    """
     frames_FW = wav.unfold(-1, config.window_samples, config.hop_samples)
     window_W = torch.hann_window(config.window_samples, dtype=wav.dtype, device=wav.device)
     spectrum_FK = torch.fft.rfft(frames_FW * window_W)
-    power_FK = spectrum_FK.real.square() + spectrum_FK.imag.square()
-    bands_KM = mel_filters(config).to(wav)
-    return torch.log((power_FK @ bands_KM).clamp_min(config.floor))
+    power_FK: Tensor = spectrum_FK.real.square() + spectrum_FK.imag.square()
+    return power_FK
 
 
 @lru_cache(maxsize=8)
 def mel_filters(config: MelConfig) -> Tensor:
-    """Weights [window // 2 + 1, num_bands] from power spectrum to bands. Not to be written to."""
+    """Weights [window // 2 + 1, num_bands] from power spectrum to bands, peak 1. Not to be written to.
+
+    A low band narrower than a bin, whose triangle no bin meets well, takes its nearest bin.
+    """
     bins_hz = torch.fft.rfftfreq(config.window_samples, 1 / config.sample_rate_hz, dtype=torch.float64)
     low, high = _mel(torch.tensor([config.min_hz, config.max_hz], dtype=torch.float64)).tolist()
     edges_mel = torch.linspace(low, high, config.num_bands + 2, dtype=torch.float64)
@@ -64,7 +75,11 @@ def mel_filters(config: MelConfig) -> Tensor:
     left, centre, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz[:, None] - left) / (centre - left)
     falling = (right - bins_hz[:, None]) / (right - centre)
-    return torch.minimum(rising, falling).clamp_min(0.0).to(torch.float32)
+    weights_KM = torch.minimum(rising, falling).clamp_min(0.0)
+    missed = weights_KM.sum(dim=0) < 0.5
+    nearest = (bins_hz[:, None] - centre).abs().argmin(dim=0)
+    weights_KM[nearest[missed], missed] = 1.0
+    return weights_KM.to(torch.float32)
 
 
 def _mel(hz: Tensor) -> Tensor:

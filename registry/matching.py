@@ -3,7 +3,7 @@
     (1) too short or silent -> inconclusive
     (2) embed the query every 0.12 s; search the index with every second informative row
     (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/alignment.py)
-    (4) E = K m N exp(-lambda S), p = 1 - exp(-E); accepted at p <= 1e-7
+    (4) E = K m N exp(-lambda S), p = 1 - exp(-E); accepted at p <= 1e-6
     (5) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
 
 S is the score of a line, m the query's length and N the registry's in windows: the expected number of chance
@@ -38,8 +38,8 @@ from registry.index.window_index import unit
 QUERY_HOP_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW  # 0.12 s
 # False-alarm probability of one query. p is about strangers; the same voice saying nearly the same words
 # comes closer than it allows: of 5,305 queries by registered test voices 12 fell under 1e-4, the limit
-# before. 1e-7 is as strict as nine in ten copies of 5 s through a telephone band allow, on training voices.
-ACCEPT_BELOW = 1e-7
+# before. Stricter still, 1e-7, lost two in five clean copies of 3 s (docs/LOG.md, 2026-11-24).
+ACCEPT_BELOW = 1e-6
 MIN_PROBABILITY = 1e-9  # beyond what was checked the tail is extrapolated; below this nothing is claimed
 HITS_PER_ROW = 20
 MAX_LINES = 16  # scored exactly for each query
