@@ -7,8 +7,8 @@ generation: a mark that was pasted onto another clip, made louder, is heard in t
 is heard there is shaped like the generation it came from. So a match counts as agreement only when it is
 also strong.
 
-Chosen 2026-11-24 on 20 validation speakers, with fingerprint weights 044477e1 (`python -m
-benchmarks.agreement`; docs/benchmarks.md has the test speakers): 10 s copies 0.58 to 2.7 (the least:
+Chosen 2026-11-24 on 20 validation speakers with 30 test speakers in view, fingerprint weights 044477e1
+(`python -m benchmarks.agreement`; docs/benchmarks.md). Validation: 10 s copies 0.58 to 2.7 (the least:
 telephone band), 3 s copies from 0.31; other speakers at most 0.11; pasted marks at most 0.35 at three times
 their level. Strengths depend on the network: measure again with new weights.
 
