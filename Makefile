@@ -67,8 +67,10 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) -e ".[dev]"
+	$(INSTALL) --no-deps moshi
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
-	$(INSTALL) -e ".[bench]"
+	$(INSTALL) -e ".[dev,bench]"
+	$(INSTALL) --no-deps moshi
 	@touch $@
