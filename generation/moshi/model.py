@@ -10,6 +10,7 @@ published names. Not here: sampling, delays in time and what a frame's input is 
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from generation.moshi.config import MoshiConfig
 from generation.moshi.embedding import Embedding
 from generation.streaming import Transformer
 from generation.streaming.attention import KeyValueRing
-from generation.streaming.linear import Linear
+from generation.streaming.linear import Linear, pack_for_one_row
 from generation.streaming.norm import make_norm
 from generation.streaming.positions import Places
 from generation.streaming.transformer import TransformerState
@@ -64,6 +65,17 @@ class Moshi(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.text_emb.weight.device
+
+    def prepare(self, batch_size: int = 1) -> Self:
+        """Make ready for generation with that many rows, after loading; the results stay the same.
+
+        One row in float32 on a CPU gets weights laid out for it, which copies them once.
+        """
+        if batch_size == 1:
+            for module in self.modules():
+                if isinstance(module, Linear):
+                    module.weight.data = pack_for_one_row(module.weight.data)
+        return self.requires_grad_(False).eval()
 
     def open(self, batch_size: int) -> TransformerState:
         """The temporal transformer's streams at their beginning."""

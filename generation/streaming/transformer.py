@@ -141,8 +141,8 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """[B, T, E] in and out, T any multiple of `frame_steps`.
 
-        `num_slots` bounds the slots in use, for a caller that must not wait for the device (a captured
-        graph); by default it is read off the state, so that a young stream reads little memory.
+        `num_slots` bounds the slots in use, so that a young stream reads little memory. By default it is read
+        off the state on a CPU, and is the whole ring elsewhere, where reading would wait for the device.
         """
         ring = state.rings[0].keys_BGRD.shape[2]
         longest = ring - self.config.context + self.config.frame_steps
@@ -167,8 +167,11 @@ class Transformer(nn.Module):
         rotation = None
         if config.max_period is not None:
             rotation = rotation_at(positions_BT, config.dim // config.num_heads, config.max_period)
-        in_use = int(state.position_B.max()) + T if num_slots is None else num_slots
-        places = place(positions_BT, min(in_use, ring), ring, config.context, config.frame_steps, rotation)
-        if num_slots is None and positions_BT.numel() == 1 and ring == config.context:
+        exact = num_slots is None and positions_BT.device.type == "cpu"
+        if exact:
+            num_slots = int(state.position_B.max()) + T
+        num_slots = min(num_slots or ring, ring)
+        places = place(positions_BT, num_slots, ring, config.context, config.frame_steps, rotation)
+        if exact and positions_BT.numel() == 1 and ring == config.context:
             return places.all_visible()  # one row's step sees all that its ring holds
         return places
