@@ -12,11 +12,12 @@ One step of every named row:
 (2) the language model takes the user's codes and gives text and speech of one frame (moshi/stepper.py);
 (3) the speech is decoded, as soon as the row has any.
 
-All three are one function of tensors that live as long as the object; on CUDA it is one graph for each number of
-attention slots. Rows are independent: what one says or hears, and when, never changes another.
+All three are one function of tensors that live as long as the object; on CUDA it is one graph for each
+number of attention slots. Rows are independent: what one says or hears, and when, never changes another.
 Dimension key: B rows, T samples of a frame, K codebooks, R text and spoken codebooks, V vocabulary.
-Source: kyutai-labs/moshi@e6a55d2, server.py (which encodes the first frame, ignores it and resets the codec); differs:
-any number of streams, each starting and ending on its own. Not here: audio files, Opus, marking.
+Source: kyutai-labs/moshi@e6a55d2, server.py (which encodes the first frame, ignores it and resets the
+codec); differs: any number of streams, each starting and ending on its own. Not here: audio files, Opus,
+marking.
 """
 
 from collections.abc import Iterator, Mapping
@@ -110,8 +111,8 @@ class Dialogue:
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         noise: NoiseSource | None = None,
     ) -> int:
-        """Begin a stream; returns its row. `seed` (None: from the system) repeats a stream on the same kind of
-        device and the same number of rows; `noise` takes its place. Raises NoFreeStream."""
+        """Begin a stream; returns its row. `seed` (None: from the system) repeats a stream on the same kind
+        of device and the same number of rows; `noise` takes its place. Raises NoFreeStream."""
         row = next((row for row in range(self.num_streams) if row not in self._streams), None)
         if row is None:
             raise NoFreeStream(f"all {self.num_streams} streams are taken; close one or wait")
@@ -129,7 +130,8 @@ class Dialogue:
 
     @torch.no_grad()
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, Spoken]:
-        """Advance the rows named by one frame each: float32 [1920] at 24 kHz, finite; other rows are untouched.
+        """Advance the rows named by one frame each: float32 [1920] at 24 kHz, finite; other rows are
+        untouched.
 
         A row is absent from the answer in its first step. Raises UnknownStream or FrameError, and then no
         row has moved.

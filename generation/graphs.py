@@ -3,11 +3,12 @@
     step = Recorded(function, still)
     step(key)           # function(key) eagerly where there is no CUDA; else recorded at the first use of a key
 
-The function reads its inputs from tensors that live as long as the recording, writes states in place, and waits for
-nothing on the device. Recording runs it a few times: `still` is called before and makes those runs change no
-stream. What it returns is the memory that the next replay overwrites.
-Source: PyTorch documentation, "CUDA Graphs"; differs from kyutai-labs/moshi, utils/compile.py: one graph for the whole
-step, codec included, and one for each key. Not run on a GPU yet: the machine this was written on has none.
+The function reads its inputs from tensors that live as long as the recording, writes states in place, and
+waits for nothing on the device. Recording runs it a few times: `still` is called before and makes those
+runs change no stream. What it returns is the memory that the next replay overwrites.
+Source: PyTorch documentation, "CUDA Graphs"; differs from kyutai-labs/moshi, utils/compile.py: one graph
+for the whole step, codec included, and one for each key. Not run on a GPU yet: the machine this was written
+on has none.
 """
 
 from collections.abc import Callable
