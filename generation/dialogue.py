@@ -31,13 +31,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation import checkpoints
+from generation.checkpoints import Checkpoint, load_mimi, load_moshi, load_tokenizer
 from generation.errors import FrameError, NoFreeStream, UnknownStream
 from generation.graphs import Recorded
 from generation.mimi import Mimi
-from generation.moshi import Moshi, NoiseSource, Sampling, SeededNoise, Stepper
+from generation.moshi import Guidance, Moshi, NoiseSource, Sampling, SeededNoise, Stepper
 from generation.streaming import reset_rows
-from generation.text import Text, TextStream
+from generation.text import Text, TextState
 
 LEAST_SLOTS = 256  # attention slots of the smallest graph; then twice as many, and so on
 
@@ -52,7 +52,7 @@ class Spoken:
 
 @dataclass
 class _Stream:
-    text: TextStream
+    text: TextState
     num_steps: int = 0
 
 
@@ -68,7 +68,18 @@ class _Frame:
 class Dialogue:
     """One loaded model with `num_streams` rows. Not thread-safe: one thread owns it."""
 
-    def __init__(self, name: str, mimi: Mimi, moshi: Moshi, text: Text, *, num_streams: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        mimi: Mimi,
+        moshi: Moshi,
+        text: Text,
+        *,
+        num_streams: int = 1,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        guidance: Guidance | None = None,
+    ) -> None:
+        """`sampling`: of streams that name no other."""
         if num_streams < 1:
             raise ValueError(f"num_streams is at least 1, not {num_streams}")
         self.name = name
@@ -76,7 +87,8 @@ class Dialogue:
         self.frame_samples = mimi.config.frame_samples
         self.latency_samples = (1 + moshi.config.max_delay) * self.frame_samples
         self._mimi, self._text = mimi.prepare(), text
-        self._stepper = Stepper(moshi.prepare(num_streams), num_streams)
+        self._sampling = sampling
+        self._stepper = Stepper(moshi.prepare(num_streams), num_streams, guidance=guidance)
         self._context = moshi.config.temporal.context
         self._codec, self._model = mimi.open(num_streams), self._stepper.open()
         self._streams: dict[int, _Stream] = {}
@@ -90,13 +102,15 @@ class Dialogue:
     @classmethod
     def load(cls, model: str | Path, *, num_streams: int = 1, device: str = "cpu") -> Self:
         """A model by name or from a folder: see `generation.checkpoints`. Raises CheckpointError."""
-        checkpoint = checkpoints.find(model)
+        checkpoint = Checkpoint.open(model)
         return cls(
-            checkpoint.name,
-            checkpoints.load_mimi(checkpoint, device=device),
-            checkpoints.load_moshi(checkpoint, device=device),
-            checkpoints.load_text(checkpoint),
+            checkpoint.label,
+            load_mimi(checkpoint, device),
+            load_moshi(checkpoint, device),
+            load_tokenizer(checkpoint),
             num_streams=num_streams,
+            sampling=checkpoint.sampling,
+            guidance=checkpoint.guidance,
         )
 
     @property
@@ -108,7 +122,7 @@ class Dialogue:
         self,
         *,
         seed: int | None = None,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling | None = None,
         noise: NoiseSource | None = None,
     ) -> int:
         """Begin a stream; returns its row. `seed` (None: from the system) repeats a stream on the same kind
@@ -119,8 +133,8 @@ class Dialogue:
         rows_B = torch.arange(self.num_streams, device=self._device) == row
         reset_rows(self._codec, rows_B)
         source = noise or SeededNoise(seed, self._device)
-        self._stepper.begin_row(self._model, row, sampling, source)
-        self._streams[row] = _Stream(self._text.stream())
+        self._stepper.begin_row(self._model, row, sampling or self._sampling, source)
+        self._streams[row] = _Stream(self._text.open())
         return row
 
     def close(self, row: int) -> None:
@@ -204,5 +218,5 @@ class Dialogue:
             stream = self._streams[row]
             stream.num_steps += 1
             if ready[row]:
-                answers[row] = Spoken(stream.text.push(text[row]), speech_BT[row].copy())
+                answers[row] = Spoken(self._text.push(stream.text, text[row]), speech_BT[row].copy())
         return answers

@@ -34,7 +34,7 @@ class Folder:
 
     @property
     def label(self) -> str:
-        return str(self.path)
+        return self.path.resolve().name  # the path may name a person, and labels are public
 
     def find(self, name: str) -> Path | None:
         path = self.path / name

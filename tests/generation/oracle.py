@@ -4,13 +4,13 @@ oracle = pytest.importorskip("moshi.models", reason=…)        # `make setup` i
 copy_weights(theirs, ours, MIMI_RENAMES)
 """
 
+import os
+
 import pytest
 import torch
 from generation.checkpoints.names import Renames, sources
 from torch import Tensor, nn
 
-# The package asks torch to compile; torch's own modules warn about themselves when that is loaded.
-QUIET = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 REASON = "the `moshi` package is not installed: `make setup` brings it"
 
 
@@ -49,6 +49,9 @@ def randomize(module: nn.Module, std: float, seed: int) -> None:
 
 
 def models() -> tuple[object, object]:
-    """The package's `models.loaders` and `models.lm`, or a skip with the reason."""
+    """The package's `models.loaders` and `models.lm`, or a skip with the reason.
+
+    Without its compiler, which takes longer than the tests and changes no result."""
+    os.environ["NO_TORCH_COMPILE"] = "1"
     loaders = pytest.importorskip("moshi.models.loaders", reason=REASON)
     return loaders, pytest.importorskip("moshi.models.lm", reason=REASON)

@@ -12,7 +12,6 @@ from tests.generation import oracle
 
 NUM_FRAMES = 375  # 30 s: the 250 steps of attention turn over three times
 FRAME = 1920
-pytestmark = oracle.QUIET
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from generation.moshi import Guidance, Moshi, MoshiConfig, Sampling, Stepper
 from tests.generation import oracle
 from tests.generation.moshi.small import CONFIG, user_codes
 
-pytestmark = oracle.QUIET
 SMALL: dict[str, Any] = {
     "dim": 32,
     "num_heads": 4,
@@ -33,9 +32,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], MoshiConfig]] = {
         {
             "depformer_weights_per_step_schedule": list(SCHEDULE),
             "depformer_low_rank_embeddings": 6,
-            "depformer_norm": "rms_norm",
+            "depformer_norm": "layer_norm",
         },
-        replace(CONFIG, depth=replace(CONFIG.depth, schedule=SCHEDULE, low_rank=6, output_norm="rms_norm")),
+        replace(CONFIG, depth=replace(CONFIG.depth, schedule=SCHEDULE, low_rank=6, output_norm="layer_norm")),
     ),
     "grouped keys, halves, layer norm": (
         {"kv_repeat": 2, "positional_embedding": "rope_concat", "norm": "layer_norm_f32"},
