@@ -8,8 +8,9 @@ import os
 
 import pytest
 import torch
-from generation.checkpoints.names import Renames, sources
 from torch import Tensor, nn
+
+from generation.checkpoints.names import Renames, sources
 
 REASON = "the `moshi` package is not installed: `make setup` brings it"
 

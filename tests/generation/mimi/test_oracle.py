@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from generation.checkpoints.names import MIMI_RENAMES
 
+from generation.checkpoints.names import MIMI_RENAMES
 from generation.mimi import Mimi, MimiConfig
 from generation.streaming import reset_rows
 from tests.generation import oracle

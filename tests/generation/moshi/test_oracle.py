@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from generation.checkpoints.names import MOSHI_RENAMES
 
+from generation.checkpoints.names import MOSHI_RENAMES
 from generation.moshi import Guidance, Moshi, MoshiConfig, Sampling, Stepper
 from tests.generation import oracle
 from tests.generation.moshi.small import CONFIG, user_codes
