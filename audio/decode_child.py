@@ -169,14 +169,20 @@ def _answer_packets(packets: BinaryIO, out: BinaryIO) -> None:
     decoder.layout = "mono"
     resampler = av.AudioResampler(format="flt", layout="mono", rate=STREAM_RATE_HZ)
     _send_word(out, READY)
+    num_owed = 0
     while len(length := packets.read(4)) == 4:
         packet = packets.read(int.from_bytes(length, "little"))
         try:
             frames = decoder.decode(av.Packet(packet))
         except av.error.InvalidDataError:
             frames = []  # a damaged packet gives no audio; the next one may
+        num_owed += sum(frame.samples * STREAM_RATE_HZ // frame.sample_rate for frame in frames)
         pieces = [one for frame in frames for one in resampler.resample(frame)]
         samples = b"".join(bytes(one.planes[0])[: one.samples * 4] for one in pieces)
+        # The resampler holds 16 samples back. Zeros in their place, so that a packet of 40 ms gives 40 ms:
+        # otherwise whoever cuts frames of 80 ms waits for the next packet each time.
+        samples = bytes(num_owed * 4 - len(samples)) + samples
+        num_owed -= len(samples) // 4
         _send_word(out, len(samples), samples)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from registry import Registry
 
 STANDARD_STREAM = "-"
+_OPTIONS = ("data_dir", "database_url", "model", "device")
 
 
 def settings(args: argparse.Namespace) -> "Settings":
@@ -32,7 +33,7 @@ def settings(args: argparse.Namespace) -> "Settings":
 
     from api.settings import Settings
 
-    given = {name: getattr(args, name) for name in ("data_dir", "database_url") if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in _OPTIONS if hasattr(args, name)}
     try:
         return Settings(**given)
     except ValidationError as exc:

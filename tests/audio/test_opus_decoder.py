@@ -42,7 +42,7 @@ def test_the_official_writers_speech_is_heard() -> None:
     theirs_T = sphn.OpusStreamReader(24_000).append_bytes(stream)
     with OpusDecoder() as decoder:
         ours_T = np.concatenate([decoder.decode(packet) for packet in packets_of(stream)])
-    assert len(theirs_T) - len(ours_T) == 16  # what the resampler holds back
+    assert len(ours_T) == len(theirs_T)
     assert snr_db(ours_T, theirs_T) > 30
 
 
@@ -65,7 +65,7 @@ def test_a_damaged_packet_gives_no_audio_and_the_next_one_does() -> None:
         for size in (0, 1, 2, 3, 10, 500, 2000, 61_440, 61_441):
             for _ in range(20 if size < 3000 else 2):
                 decoder.decode(rng.bytes(size))
-            assert len(decoder.decode(good[0])) == pytest.approx(960, abs=16), size
+            assert len(decoder.decode(good[0])) == 960, size
 
 
 @pytest.mark.parametrize(
