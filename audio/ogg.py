@@ -14,8 +14,8 @@ CAPTURE = b"OggS"
 CONTINUED, FIRST, LAST = 1, 2, 4
 """Flags: the page goes on with a packet of the page before; begins the stream; ends it."""
 
-MAX_PAGE_BYTES = 16_384
-"""Longer pages are passed over: 1 s of Opus at 128 kbit/s. Bounds what a damaged length makes us wait for."""
+MAX_PAGE_BYTES = 8_192
+"""Longer pages are passed over: 1 s of Opus at 64 kbit/s. Bounds what a damaged length makes us wait for."""
 
 MAX_PACKET_BYTES = 61_440  # RFC 7845, sec. 6: longer ones may be refused
 
@@ -48,7 +48,7 @@ def write_page(packet: bytes, *, serial: int, sequence: int, granule: int, flags
 
 
 class PacketReader:
-    """The packets of a stranger's stream. Holds at most one page and one packet (78 kB)."""
+    """The packets of a stranger's stream. Holds at most one page and one packet (70 kB)."""
 
     def __init__(self) -> None:
         self.num_damaged = 0  # pages that were passed over

@@ -87,6 +87,15 @@ class Client:
         self.messages.append(message)
 
 
+@contextmanager
+def connected(url: str, query: str = "", **options: Any) -> Iterator[Client]:
+    """A client of the server at this URL."""
+    # No limit on what the client holds: it would stop reading, and not see the server's close.
+    options = {"compression": None, "max_queue": None} | options
+    with connect(url.replace("http", "ws") + "/api/chat" + query, **options) as socket:
+        yield Client(socket)
+
+
 @dataclass(frozen=True)
 class Stage:
     """A running server with a parrot, and what is inside."""
@@ -96,12 +105,14 @@ class Stage:
     service: Service
     room: Room
 
-    @contextmanager
-    def client(self, query: str = "", **options: Any) -> Iterator[Client]:
-        with connect(
-            self.url.replace("http", "ws") + "/api/chat" + query, compression=None, **options
-        ) as socket:
-            yield Client(socket)
+    @property
+    def address(self) -> tuple[str, int]:
+        url = httpx.URL(self.url)
+        assert url.port is not None
+        return url.host, url.port
+
+    def client(self, query: str = "", **options: Any) -> AbstractContextManager[Client]:
+        return connected(self.url, query, **options)
 
     def ready(self) -> dict[str, str]:
         """The checks of a service that is ready."""

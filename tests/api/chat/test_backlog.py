@@ -41,8 +41,7 @@ def test_take_waits_for_what_comes_later() -> None:
         backlog, taken = Backlog(max_s=1.0), []
 
         async def take() -> None:
-            for _ in range(2):
-                taken.append(await backlog.take())
+            taken.extend([await backlog.take(), await backlog.take()])
 
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:

@@ -26,7 +26,7 @@ def seated(client: Client) -> bool:
 
 
 def test_what_the_client_hears_was_issued_here(staged: Staged) -> None:
-    """The purpose of it all: speech that left over the websocket is recognised, by mark and by fingerprint."""
+    """The purpose of it all: speech that left over the websocket is recognised."""
     with staged() as stage:
         with stage.client() as client:
             client.listen(seated)
@@ -160,12 +160,14 @@ def test_several_talk_at_once_on_rows_of_one_model(staged: Staged) -> None:
 
 def test_the_server_answers_others_while_it_talks(staged: Staged) -> None:
     """In the reference server the model runs inside the event loop, and everybody waits for each step."""
-    with staged(Parrot(2, step_s=0.3), chat_streams=2) as stage, pulse(stage.url) as beat:
-        with stage.client() as one, stage.client() as two:
-            for client in (one, two):
-                client.listen(seated)
-                client.say(20)
-            one.listen(spoke(8))
+    with ExitStack() as opened:
+        stage = opened.enter_context(staged(Parrot(2, step_s=0.3), chat_streams=2))
+        beat = opened.enter_context(pulse(stage.url))
+        clients = [opened.enter_context(stage.client()) for _ in range(2)]
+        for client in clients:
+            client.listen(seated)
+            client.say(20)
+        clients[0].listen(spoke(8))
     assert len(beat.times_s) > 20
     assert beat.median_s < 0.05
 
