@@ -1,0 +1,30 @@
+"""What goes wrong in generation.
+
+    GenerationError
+    ├── CheckpointError      a file is missing, cut short, of another model, or says something unknown
+    ├── FrameError           a chunk does not fit: wrong shape, or no whole number of frames
+    ├── NoFreeStream         every row of the model is taken
+    └── UnknownStream        that row is not open
+
+Each message is one sentence that says what to do. Nothing has changed when one of these is raised.
+"""
+
+
+class GenerationError(Exception):
+    """Base of everything that generation raises on purpose."""
+
+
+class CheckpointError(GenerationError):
+    """The weights or their configuration cannot be used."""
+
+
+class FrameError(GenerationError):
+    """Input that is not a whole number of frames of the right shape."""
+
+
+class NoFreeStream(GenerationError):
+    """All rows are taken: close one, or wait."""
+
+
+class UnknownStream(GenerationError):
+    """No stream is open on that row."""
