@@ -29,7 +29,7 @@ UVICORN_OPTIONS: dict[str, Any] = {
     "lifespan": "on",
     "ws_max_size": MAX_MESSAGE_BYTES,
     "ws_per_message_deflate": False,  # Opus does not shrink, and a short message could unpack to a long one
-    "timeout_graceful_shutdown": 30,  # for a client that neither reads nor goes away
+    "timeout_graceful_shutdown": 60,  # for a client that neither reads nor goes away
 }
 """What the application needs of the server that runs it."""
 

@@ -1,6 +1,10 @@
 """One client's socket: messages out one at a time and never for long, messages in counted.
 
 Not here: what the messages mean (`protocol`), who sends them when (`session`).
+
+BUG: the socket of a client that does not read and does not go away stays open, with the 64 kB that were under
+way, until TCP gives it up: an application cannot make uvicorn drop a connection without sending. Its row, its
+decoder and its thread are free.
 """
 
 import time

@@ -40,7 +40,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
-    chosen = settings(args)
+    chosen = settings(args, "model", "device")
     import uvicorn
 
     from api.app import UVICORN_OPTIONS, create_app
