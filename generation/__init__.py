@@ -1,5 +1,30 @@
-"""The Moshi generation stack. Empty until the model lands; nothing in this version speaks by itself.
+"""Moshi: text and speech in, text and speech out, 80 ms at a time. Importing this starts and reads nothing.
 
-Speech that another engine made is marked through `api.marking`. What will stand here, and the only
-ways it may talk to the rest, is drawn in docs/architecture.md.
+    dialogue = Dialogue.load("kyutai/moshiko-pytorch-bf16")
+    row = dialogue.open(seed=7)
+    spoken = dialogue.step({row: frame_T})
+
+What it says is raw: marking, registering and encoding it is `api.marking`'s work.
 """
+
+from generation.dialogue import Dialogue, Spoken
+from generation.errors import CheckpointError, FrameError, GenerationError, NoFreeStream, UnknownStream
+from generation.mimi import Mimi, MimiConfig
+from generation.moshi import Moshi, MoshiConfig, NoiseSource, Sampling, Stepper
+
+__all__ = [
+    "CheckpointError",
+    "Dialogue",
+    "FrameError",
+    "GenerationError",
+    "Mimi",
+    "MimiConfig",
+    "Moshi",
+    "MoshiConfig",
+    "NoFreeStream",
+    "NoiseSource",
+    "Sampling",
+    "Spoken",
+    "Stepper",
+    "UnknownStream",
+]

@@ -12,11 +12,12 @@ One step of every named row:
 (2) the language model takes the user's codes and gives text and speech of one frame (moshi/stepper.py);
 (3) the speech is decoded, as soon as the row has any.
 
-All three are one function of tensors that live as long as the object; on CUDA it is one graph for each number of
-attention slots. Rows are independent: what one says or hears, and when, never changes another.
+All three are one function of tensors that live as long as the object; on CUDA it is one graph for each
+number of attention slots. Rows are independent: what one says or hears, and when, never changes another.
 Dimension key: B rows, T samples of a frame, K codebooks, R text and spoken codebooks, V vocabulary.
-Source: kyutai-labs/moshi@e6a55d2, server.py (which encodes the first frame, ignores it and resets the codec); differs:
-any number of streams, each starting and ending on its own. Not here: audio files, Opus, marking.
+Source: kyutai-labs/moshi@e6a55d2, server.py (which encodes the first frame, ignores it and resets the
+codec); differs: any number of streams, each starting and ending on its own. Not here: audio files, Opus,
+marking.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,13 +31,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation import checkpoints
+from generation.checkpoints import Checkpoint, load_mimi, load_moshi, load_tokenizer
 from generation.errors import FrameError, NoFreeStream, UnknownStream
 from generation.graphs import Recorded
 from generation.mimi import Mimi
-from generation.moshi import Moshi, NoiseSource, Sampling, SeededNoise, Stepper
+from generation.moshi import Guidance, Moshi, NoiseSource, Sampling, SeededNoise, Stepper
 from generation.streaming import reset_rows
-from generation.text import Text, TextStream
+from generation.text import Text, TextState
 
 LEAST_SLOTS = 256  # attention slots of the smallest graph; then twice as many, and so on
 
@@ -51,7 +52,7 @@ class Spoken:
 
 @dataclass
 class _Stream:
-    text: TextStream
+    text: TextState
     num_steps: int = 0
 
 
@@ -67,7 +68,18 @@ class _Frame:
 class Dialogue:
     """One loaded model with `num_streams` rows. Not thread-safe: one thread owns it."""
 
-    def __init__(self, name: str, mimi: Mimi, moshi: Moshi, text: Text, *, num_streams: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        mimi: Mimi,
+        moshi: Moshi,
+        text: Text,
+        *,
+        num_streams: int = 1,
+        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        guidance: Guidance | None = None,
+    ) -> None:
+        """`sampling`: of streams that name no other."""
         if num_streams < 1:
             raise ValueError(f"num_streams is at least 1, not {num_streams}")
         self.name = name
@@ -75,7 +87,8 @@ class Dialogue:
         self.frame_samples = mimi.config.frame_samples
         self.latency_samples = (1 + moshi.config.max_delay) * self.frame_samples
         self._mimi, self._text = mimi.prepare(), text
-        self._stepper = Stepper(moshi.prepare(num_streams), num_streams)
+        self._sampling = sampling
+        self._stepper = Stepper(moshi.prepare(num_streams), num_streams, guidance=guidance)
         self._context = moshi.config.temporal.context
         self._codec, self._model = mimi.open(num_streams), self._stepper.open()
         self._streams: dict[int, _Stream] = {}
@@ -89,13 +102,15 @@ class Dialogue:
     @classmethod
     def load(cls, model: str | Path, *, num_streams: int = 1, device: str = "cpu") -> Self:
         """A model by name or from a folder: see `generation.checkpoints`. Raises CheckpointError."""
-        checkpoint = checkpoints.find(model)
+        checkpoint = Checkpoint.open(model)
         return cls(
-            checkpoint.name,
-            checkpoints.load_mimi(checkpoint, device=device),
-            checkpoints.load_moshi(checkpoint, device=device),
-            checkpoints.load_text(checkpoint),
+            checkpoint.label,
+            load_mimi(checkpoint, device),
+            load_moshi(checkpoint, device),
+            load_tokenizer(checkpoint),
             num_streams=num_streams,
+            sampling=checkpoint.sampling,
+            guidance=checkpoint.guidance,
         )
 
     @property
@@ -107,19 +122,19 @@ class Dialogue:
         self,
         *,
         seed: int | None = None,
-        sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+        sampling: Sampling | None = None,
         noise: NoiseSource | None = None,
     ) -> int:
-        """Begin a stream; returns its row. `seed` (None: from the system) repeats a stream on the same kind of
-        device and the same number of rows; `noise` takes its place. Raises NoFreeStream."""
+        """Begin a stream; returns its row. `seed` (None: from the system) repeats a stream on the same kind
+        of device and the same number of rows; `noise` takes its place. Raises NoFreeStream."""
         row = next((row for row in range(self.num_streams) if row not in self._streams), None)
         if row is None:
             raise NoFreeStream(f"all {self.num_streams} streams are taken; close one or wait")
         rows_B = torch.arange(self.num_streams, device=self._device) == row
         reset_rows(self._codec, rows_B)
         source = noise or SeededNoise(seed, self._device)
-        self._stepper.begin_row(self._model, row, sampling, source)
-        self._streams[row] = _Stream(self._text.stream())
+        self._stepper.begin_row(self._model, row, sampling or self._sampling, source)
+        self._streams[row] = _Stream(self._text.open())
         return row
 
     def close(self, row: int) -> None:
@@ -129,7 +144,8 @@ class Dialogue:
 
     @torch.no_grad()
     def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, Spoken]:
-        """Advance the rows named by one frame each: float32 [1920] at 24 kHz, finite; other rows are untouched.
+        """Advance the rows named by one frame each: float32 [1920] at 24 kHz, finite; other rows are
+        untouched.
 
         A row is absent from the answer in its first step. Raises UnknownStream or FrameError, and then no
         row has moved.
@@ -202,5 +218,5 @@ class Dialogue:
             stream = self._streams[row]
             stream.num_steps += 1
             if ready[row]:
-                answers[row] = Spoken(stream.text.push(text[row]), speech_BT[row].copy())
+                answers[row] = Spoken(self._text.push(stream.text, text[row]), speech_BT[row].copy())
         return answers

@@ -1,13 +1,14 @@
 """CUDA graphs: record the kernels of a step once, replay them with one launch.
 
     step = Recorded(function, still)
-    step(key)           # function(key) eagerly where there is no CUDA; else recorded at the first use of a key
+    step(key)           # function(key), eagerly where there is no CUDA; else recorded at its first use
 
-The function reads its inputs from tensors that live as long as the recording, writes states in place, and waits for
-nothing on the device. Recording runs it a few times: `still` is called before and makes those runs change no
-stream. What it returns is the memory that the next replay overwrites.
-Source: PyTorch documentation, "CUDA Graphs"; differs from kyutai-labs/moshi, utils/compile.py: one graph for the whole
-step, codec included, and one for each key. Not run on a GPU yet: the machine this was written on has none.
+The function reads its inputs from tensors that live as long as the recording, writes states in place, and
+waits for nothing on the device. Recording runs it a few times: `still` is called before and makes those
+runs change no stream. What it returns is the memory that the next replay overwrites.
+Source: PyTorch documentation, "CUDA Graphs"; differs from kyutai-labs/moshi, utils/compile.py: one graph
+for the whole step, codec included, and one for each key. Not run on a GPU yet: the machine this was written
+on has none.
 """
 
 from collections.abc import Callable
@@ -45,7 +46,7 @@ class Recorded(Generic[T]):
     def _record(self, key: int) -> tuple[torch.cuda.CUDAGraph, T]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), self._still():
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(NUM_WARM_UPS):

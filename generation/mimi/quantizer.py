@@ -31,7 +31,7 @@ class Codebook(nn.Module):
         super().__init__()
         self._initialized = nn.Buffer(torch.zeros(1))
         self.cluster_usage = nn.Buffer(torch.ones(size))
-        self.embedding_sum = nn.Buffer(torch.randn(size, dim))
+        self.embedding_sum = nn.Buffer(nn.init.trunc_normal_(torch.empty(size, dim)))
         self._cached: tuple[Tensor, Tensor] | None = None
 
     def forget(self) -> None:

@@ -18,7 +18,9 @@ class Embedding(Map):
     def __init__(self, num: int, dim: int, low_rank: int | None = None) -> None:
         super().__init__()
         width = low_rank or dim
-        self.weight = nn.Parameter(torch.randn(num, width) / width**0.5)
+        deviation = width**-0.5
+        self.weight = nn.Parameter(torch.empty(num, width))
+        nn.init.trunc_normal_(self.weight, std=deviation, a=-3 * deviation, b=3 * deviation)
         self.low_rank = Linear(width, dim) if low_rank else None
 
     def forward(self, tokens: Tensor) -> Tensor:

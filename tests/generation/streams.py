@@ -1,4 +1,4 @@
-"""What every streaming stage must do, as functions: the tests of each stage call them with their own modules."""
+"""What every streaming stage must do, as functions that the tests of each stage call."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -114,11 +114,11 @@ def test_pairs_are_halves_of_the_head_where_the_configuration_says_so() -> None:
 
 @torch.no_grad()
 def test_one_layer_is_the_formula_written_out() -> None:
-    """Against attention written with einsum: one row, no positions, so that nothing of ours is on both sides."""
+    """Against attention written with einsum: nothing of ours is on both sides."""
     torch.manual_seed(5)
     transformer = Transformer(replace(VARIANTS["no positions"], num_layers=1))
     layer, x_TE = transformer.layers.at(0), torch.randn(6, 16)
-    weights = {name: value for name, value in layer.state_dict().items()}
+    weights = dict(layer.state_dict())
 
     def norm(x_TE: Tensor, name: str) -> Tensor:
         return (

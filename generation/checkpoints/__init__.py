@@ -1,0 +1,16 @@
+"""Published checkpoints: from a folder or the hub to models, and back to files."""
+
+from generation.checkpoints.checkpoint import Checkpoint, Lora
+from generation.checkpoints.loading import load_mimi, load_moshi, load_tokenizer
+from generation.checkpoints.names import published_state
+from generation.checkpoints.writing import write_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "Lora",
+    "load_mimi",
+    "load_moshi",
+    "load_tokenizer",
+    "published_state",
+    "write_checkpoint",
+]
