@@ -1,4 +1,5 @@
-"""Mark speech that another engine made: the one place that composes watermark and registry.
+"""Mark a file of speech that another engine made. This and `api.marked_stream`, for speech that leaves while
+it is made, are the only places that compose watermark and registry.
 
 The order of writes, and what a crash after each leaves; nothing is released before all of them:
 
@@ -12,7 +13,7 @@ The order of writes, and what a crash after each leaves; nothing is released bef
 
 What is fingerprinted is the marked audio at 24 kHz, mono: what a decoder makes of the released file, up to
 the loss of its codec. An error in (3) to (6) aborts the generation and releases nothing. Not covered:
-streaming; the whole file is marked before its first byte leaves."""
+streaming (`api.marked_stream`); the whole file is marked before its first byte leaves."""
 
 import contextlib
 import logging

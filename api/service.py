@@ -11,16 +11,18 @@ thread. Not here: HTTP, limits on concurrency (`api.workers`).
 
 import shutil
 from dataclasses import dataclass
+from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
 from api import detection, marking
+from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.schemas import Detection, GenerationRecord, Readiness
 from api.settings import Settings
-from audio import DecodeLimits
-from registry import Registry, RegistryError
+from audio import SAMPLE_RATE_HZ, DecodeLimits
+from registry import NewGeneration, Registry, RegistryError
 from watermark import Detector, Embedder, Key
 
 
@@ -66,6 +68,11 @@ class Service:
         origin = origin or Origin()
         return marking.mark_file(data, origin, self.registry, self.embedder, self._limits, container)
 
+    def open_stream(self, model: str) -> MarkedStream:
+        """Begin a generation of our own speech by this model; see `api.marked_stream`."""
+        new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
+        return MarkedStream.open(self.registry, self.embedder, new)
+
     def detect(self, data: bytes) -> Detection:
         """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST
         answers."""
@@ -75,12 +82,13 @@ class Service:
         """The public facts of one generation. Raises UnknownGeneration."""
         return GenerationRecord.of(self.registry.generation(generation_id))
 
-    def readiness(self) -> Readiness:
+    def readiness(self, chat: str = "off") -> Readiness:
         """Whether each part works now: the database answers, the index is replayed, the disk has room.
 
-        The key was loaded, or the service would not be open.
+        The key was loaded, or the service would not be open. `chat` is what whoever holds the model says of
+        it: "ok", "off" when there is none, or what is wrong.
         """
-        checks = {"key": "ok", "database": "ok", "index": "ok", "disk": "ok"}
+        checks = {"key": "ok", "database": "ok", "index": "ok", "disk": "ok", "chat": chat}
         try:
             self.registry.generations(limit=1)
         except RegistryError as exc:
@@ -92,7 +100,7 @@ class Service:
         folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent
         if shutil.disk_usage(folder).free < self.settings.min_free_disk_bytes:
             checks["disk"] = f"less than {self.settings.min_free_disk_bytes / 1e6:.0f} MB are free"
-        ready = all(value == "ok" for value in checks.values())
+        ready = all(value in ("ok", "off") for value in checks.values())
         return Readiness(status="ready" if ready else "not ready", checks=checks)
 
     @property

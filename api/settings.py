@@ -7,6 +7,7 @@ settings reads and writes no file."""
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, SecretStr
@@ -65,6 +66,22 @@ class Settings(BaseSettings):
 
     torch_threads: int = Field(default=1, ge=1)
     """Threads of one fingerprint computation in `serve`; the workers above already use the other cores."""
+
+    model: str | None = None
+    """What speaks on /api/chat: a folder with a checkpoint, or a name on the Hugging Face hub. None: nothing
+    does."""
+
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    """Where the model computes."""
+
+    chat_streams: int = Field(default=1, ge=1)
+    """Conversations at once: batch rows of the one model, which all take memory whether used or not."""
+
+    chat_waiting: int = Field(default=8, ge=0)
+    """Clients that may wait for a conversation; whoever comes after them is told to come back."""
+
+    chat_session_s: float = Field(default=300.0, gt=0)
+    """Longest conversation. The published model's own context is 240 s; past it quality falls."""
 
     min_free_disk_bytes: int = Field(default=200_000_000, ge=0)
     """Below this the service reports itself not ready: PostgreSQL must be able to write its log."""

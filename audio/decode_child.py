@@ -1,8 +1,11 @@
-"""Turn one media file into float32 samples: the loop around FFmpeg, and the sandboxed program that runs it.
+"""Turn media into float32 samples: the loops around FFmpeg, and the sandboxed program that runs them.
 
 Run as a program it is the short-lived child of `audio.decode`: media on stdin, on stdout one line of JSON
 (`StreamHeader`), then interleaved little-endian float32 until the end; the exit status is an `Exit`, with
 one sentence on stderr. Imported, `read_samples` is the same loop for *trusted* files in process.
+
+Started with OPUS_PACKETS it is the child of `audio.opus_decoder`: READY, then for each packet on stdin (a
+little-endian u32 length and its bytes) one answer on stdout: a u32 length and mono float32 at 24 kHz.
 
 What the child cannot do, in the order in which `main` takes it away: write core dumps or files, use more
 memory or processor time than told, start processes (unless it is root), outlive the server, use the network
@@ -38,6 +41,14 @@ CODECS = {
 """Codecs accepted in each container, as FFmpeg names its decoders."""
 
 MIN_RATE_HZ, MAX_RATE_HZ, MAX_CHANNELS = 8_000, 192_000, 8
+
+OPUS_PACKETS = "opus-packets"
+"""In the place of a container: decode a stream packet by packet until stdin ends."""
+
+READY = 0xFFFFFFFF
+"""The first word of that child, a length that no answer has."""
+
+STREAM_RATE_HZ = 24_000  # as audio.rates, which this program cannot import
 
 
 class Exit(IntEnum):
@@ -112,7 +123,7 @@ def _header(stream: "av.AudioStream", container: str) -> StreamHeader:
 
 
 def main() -> NoReturn:
-    """`decode_child.py CONTAINER ADDRESS_SPACE_BYTES CPU_SECONDS FOLDER_OF_PYAV`"""
+    """`decode_child.py CONTAINER|opus-packets ADDRESS_SPACE_BYTES CPU_SECONDS FOLDER_OF_PYAV`"""
     container, address_space_bytes, cpu_s, packages = sys.argv[1:]
     _limit_resources(int(address_space_bytes), int(cpu_s))
     sys.path.append(packages)
@@ -123,8 +134,11 @@ def main() -> NoReturn:
     _cut_off()
     try:
         with open(0, "rb") as media, open(1, "wb") as out:
-            media.seek(0)  # the position is shared with the parent, which has looked at the headers
-            _copy(media, container, out)
+            if container == OPUS_PACKETS:
+                _answer_packets(media, out)
+            else:
+                media.seek(0)  # the position is shared with the parent, which has looked at the headers
+                _copy(media, container, out)
         status, reason = Exit.OK, ""
     except RefusedError as exc:
         status, reason = exc.exit_status, str(exc)
@@ -145,6 +159,36 @@ def _copy(media: BinaryIO, container: str, out: BinaryIO) -> None:
         num_chunks += 1
     if num_chunks == 0:
         raise RefusedError(Exit.EMPTY, "the file holds no samples")
+
+
+def _answer_packets(packets: BinaryIO, out: BinaryIO) -> None:
+    import av
+
+    decoder = av.CodecContext.create("libopus", "r")
+    assert isinstance(decoder, av.AudioCodecContext)
+    decoder.layout = "mono"
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=STREAM_RATE_HZ)
+    _send_word(out, READY)
+    num_owed = 0
+    while len(length := packets.read(4)) == 4:
+        packet = packets.read(int.from_bytes(length, "little"))
+        try:
+            frames = decoder.decode(av.Packet(packet))
+        except av.error.InvalidDataError:
+            frames = []  # a damaged packet gives no audio; the next one may
+        num_owed += sum(frame.samples * STREAM_RATE_HZ // frame.sample_rate for frame in frames)
+        pieces = [one for frame in frames for one in resampler.resample(frame)]
+        samples = b"".join(bytes(one.planes[0])[: one.samples * 4] for one in pieces)
+        # The resampler holds 16 samples back. Zeros in their place, so that a packet of 40 ms gives 40 ms:
+        # otherwise whoever cuts frames of 80 ms waits for the next packet each time.
+        samples = bytes(num_owed * 4 - len(samples)) + samples
+        num_owed -= len(samples) // 4
+        _send_word(out, len(samples), samples)
+
+
+def _send_word(out: BinaryIO, word: int, data: bytes = b"") -> None:
+    out.write(word.to_bytes(4, "little") + data)
+    out.flush()
 
 
 def _limit_resources(address_space_bytes: int, cpu_s: int) -> None:

@@ -45,14 +45,19 @@ class DecodeLimits:
 DEFAULT_LIMITS = DecodeLimits()
 
 
+def child_command(what: str, address_space_bytes: int, cpu_s: int) -> list[str]:
+    """How the child is started: isolated from the environment and from installed packages."""
+    limits = [str(address_space_bytes), str(cpu_s)]
+    return [sys.executable, "-I", "-S", str(CHILD_PROGRAM), what, *limits, _folder_of_pyav()]
+
+
 def run_child(file: BinaryIO, container: str, limits: DecodeLimits) -> tuple[StreamHeader, bytearray]:
     """Decode a seekable file whose container is known.
 
     Returns the header and interleaved float32 bytes. Raises AudioFormatError for a codec that is not
     accepted, DecodeError for everything else. Either way the child is dead and waited for.
     """
-    command = [sys.executable, "-I", "-S", str(CHILD_PROGRAM)]
-    command += [container, str(limits.address_space_bytes), str(limits.cpu_s), _folder_of_pyav()]
+    command = child_command(container, limits.address_space_bytes, limits.cpu_s)
     deadline = time.monotonic() + limits.wall_s
     with subprocess.Popen(  # (1)
         command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}, start_new_session=True

@@ -22,18 +22,31 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port, default=8000, help="port to listen on (default: %(default)s)")
+    talk = parser.add_argument_group("speech to speech, on /api/chat")
+    talk.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=argparse.SUPPRESS,
+        help="a folder with a checkpoint, or a name on the Hugging Face hub (default: none, no speech)",
+    )
+    talk.add_argument(
+        "--device",
+        choices=("cpu", "cuda", "mps"),
+        default=argparse.SUPPRESS,
+        help="where the model computes (default: cpu)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
-    chosen = settings(args)
+    chosen = settings(args, "model", "device")
     import uvicorn
 
-    from api.app import create_app
+    from api.app import UVICORN_OPTIONS, create_app
 
     app = _with_short_start_errors(create_app(chosen))
-    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, **UVICORN_OPTIONS))
     try:
         server.run()
     except SystemExit:

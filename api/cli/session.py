@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 STANDARD_STREAM = "-"
 
 
-def settings(args: argparse.Namespace) -> "Settings":
-    """The service's settings: defaults, then environment, then the options that were given.
+def settings(args: argparse.Namespace, *more: str) -> "Settings":
+    """The service's settings: defaults, then environment, then the options that were given: the common ones,
+    and those in `more` that mean settings in this command.
 
     Raises UsageError when a value does not fit, naming it.
     """
@@ -32,7 +33,8 @@ def settings(args: argparse.Namespace) -> "Settings":
 
     from api.settings import Settings
 
-    given = {name: getattr(args, name) for name in ("data_dir", "database_url") if hasattr(args, name)}
+    names = ("data_dir", "database_url", *more)
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     try:
         return Settings(**given)
     except ValidationError as exc:

@@ -1,8 +1,9 @@
 """GET /livez and /readyz: for whoever restarts the process, and for whoever sends it traffic."""
 
 from anyio import to_thread
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from api.chat.room import Room
 from api.routes.common import OpenService
 from api.schemas import Alive, Readiness
 
@@ -22,9 +23,11 @@ async def get_liveness() -> Alive:
     response_model=Readiness,
     responses={503: {"model": Readiness, "description": "A part does not work; `checks` says which"}},
 )
-async def get_readiness(service: OpenService, response: Response) -> Readiness:
-    """The database answers, the index is replayed, the key is loaded, and the disk has room."""
-    readiness = await to_thread.run_sync(service.readiness)
+async def get_readiness(request: Request, service: OpenService, response: Response) -> Readiness:
+    """The database answers, the index is replayed, the key is loaded, the disk has room, and the model
+    speaks; without a model `chat` is "off", which is no failure."""
+    room: Room | None = request.app.state.room
+    readiness = await to_thread.run_sync(service.readiness, room.state if room else "off")
     if readiness.status != "ready":
         response.status_code = 503
     return readiness

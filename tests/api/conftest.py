@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from api.app import create_app
+from api.app import UVICORN_OPTIONS, create_app
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
@@ -84,7 +84,7 @@ def running(app: FastAPI) -> Iterator[str]:
     """The base URL of a real server on the loopback interface, in a thread, until the block ends."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="warning", lifespan="on", ws="none")
+        config = uvicorn.Config(app, log_level="warning", **UVICORN_OPTIONS)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

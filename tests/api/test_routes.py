@@ -125,7 +125,7 @@ def test_livez_needs_no_database_and_readyz_says_what_is_wrong(
 ) -> None:
     assert server.client.get("/readyz").json() == {
         "status": "ready",
-        "checks": {"key": "ok", "database": "ok", "index": "ok", "disk": "ok"},
+        "checks": {"key": "ok", "database": "ok", "index": "ok", "disk": "ok", "chat": "off"},
     }
 
     def away(*_: object, **__: object) -> None:

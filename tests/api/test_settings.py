@@ -32,7 +32,17 @@ def test_the_database_password_is_masked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"max_body_bytes": 0}, {"num_workers": 0}, {"max_duration_s": -1}, {"no_such_setting": 1}]
+    "wrong",
+    [
+        {"max_body_bytes": 0},
+        {"num_workers": 0},
+        {"max_duration_s": -1},
+        {"no_such_setting": 1},
+        {"device": "tpu"},
+        {"chat_streams": 0},
+        {"chat_waiting": -1},
+        {"chat_session_s": 0},
+    ],
 )
 def test_a_value_that_does_not_fit_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

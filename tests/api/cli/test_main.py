@@ -147,6 +147,7 @@ def test_a_rebuilt_index_is_consistent_and_still_finds_what_was_issued(
         ["log", "list", "--limit", "many"],
         ["serve", "--port", "70000"],
         ["serve", "--port", "0"],
+        ["serve", "--device", "tpu"],
         ["index", "repair"],
         ["verify", "--verbose", "a.wav"],
     ],

@@ -1,0 +1,122 @@
+"""The published Python client talks to our server: its own `Connection`, its own Opus, a fake sound card."""
+
+import asyncio
+import io
+import re
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Self
+
+import aiohttp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from audio import decode
+from registry import GenerationState
+from tests.api.chat.conftest import FRAME_S, Stage, Staged
+from tests.api.chat.parrot import FRAME_SAMPLES
+from tests.api.conftest import flac, recording
+
+Callback = Callable[[NDArray[np.float32], int, Any, Any], None]
+
+
+class SoundCard:
+    """Calls back every 80 ms, as a card would: speaks a recording, and records what is played."""
+
+    def __init__(self) -> None:
+        self.played: list[NDArray[np.float32]] = []
+        self._voice_T = decode(recording("kathleen_1")).wav_T
+        self._at = 0
+
+    def module(self) -> ModuleType:
+        """What `import sounddevice` gives."""
+        module: Any = types.ModuleType("sounddevice")
+        module.InputStream = lambda **options: _Stream(self._record, **options)
+        module.OutputStream = lambda **options: _Stream(self._play, **options)
+        return module  # type: ignore[no-any-return]
+
+    def _record(self, callback: Callback) -> None:
+        block_T = self._voice_T[self._at : self._at + FRAME_SAMPLES]
+        self._at += FRAME_SAMPLES
+        callback(block_T[:, None], FRAME_SAMPLES, None, None)
+
+    def _play(self, callback: Callback) -> None:
+        block = np.empty((FRAME_SAMPLES, 1), np.float32)
+        callback(block, FRAME_SAMPLES, None, None)
+        self.played.append(block[:, 0].copy())
+
+
+class _Stream:
+    def __init__(
+        self,
+        tick: Callable[[Callback], None],
+        *,
+        samplerate: float,
+        channels: int,
+        blocksize: int,
+        callback: Callback,
+    ) -> None:
+        assert (samplerate, channels, blocksize) == (24_000, 1, FRAME_SAMPLES)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(tick, callback))
+
+    def _run(self, tick: Callable[[Callback], None], callback: Callback) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(due - time.monotonic(), 0)):
+            tick(callback)
+            due += FRAME_S
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def talk(stage: Stage, card: SoundCard, monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[str, str]:
+    """Let the published client talk for so long; what it printed as text, and what it logged."""
+    monkeypatch.setitem(sys.modules, "sounddevice", card.module())
+    monkeypatch.delitem(sys.modules, "moshi.client", raising=False)
+    from moshi.client import Connection
+    from moshi.client_utils import RawPrinter
+
+    text, notes = io.StringIO(), io.StringIO()
+    printer = RawPrinter(text, notes)
+
+    async def run() -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(stage.url.replace("http", "ws") + "/api/chat") as socket,
+        ):
+            connection = Connection(printer, socket, event_loop=asyncio.get_running_loop())
+            running = asyncio.create_task(connection.run())
+            await asyncio.sleep(seconds)
+            await socket.close()
+            await running
+
+    asyncio.run(run())
+    return text.getvalue(), notes.getvalue()
+
+
+def test_the_official_client_hears_marked_speech_and_reads_text(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = SoundCard()
+    with staged() as stage:
+        text, notes = talk(stage, card, monkeypatch, seconds=6.0)
+        stage.wait_for(lambda: stage.generations()[0].state is GenerationState.COMPLETE)
+        (row,) = stage.generations()
+        assert len(text.split()) > 40 and set(text.split()) == {"word"}
+        assert re.findall(r"message kind (\d+)", notes) == ["0"]  # it knows no handshake, and says so
+        played_T = np.concatenate(card.played)
+        answer = stage.service.detect(flac(played_T))
+        assert answer.generation is not None, answer.verdict_reason
+        assert answer.generation.generation_id == row.generation_id
+        assert answer.verdict in ("issued_here", "issued_here_altered")  # its gaps are silence that it plays
