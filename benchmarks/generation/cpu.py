@@ -87,7 +87,7 @@ def language_model(num_turns: int) -> dict[str, Any]:
 
 
 def load() -> dict[str, Any]:
-    """Process start to first frame with a 7B-shaped bfloat16 file, against reading that file once from the disk.
+    """Process start to first frame with a 7B-shaped bfloat16 file, against reading it once from the disk.
 
     The file really lies on the disk and is out of the page cache when each run begins. Takes 16 GB of disk.
     """

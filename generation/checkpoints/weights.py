@@ -76,8 +76,8 @@ class WeightFile:
     def read_ahead(self) -> None:
         """Read the whole file once, in order, in a thread, while the model is built.
 
-        The system keeps what was read, and the mapping finds it there: page by page, as they are first used, a
-        cold file comes slower (docs/LOG.md). The thread ends with the file's last byte or the process.
+        The system keeps what was read, and the mapping finds it there: page by page, as they are first used,
+        a cold file comes slower (docs/LOG.md). The thread ends with the file's last byte or the process.
         """
         Thread(target=self._read_through, name="read-ahead", daemon=True).start()
 
