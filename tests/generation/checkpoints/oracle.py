@@ -7,6 +7,7 @@ stacked and under the published files' names, which the package itself renames w
 import json
 import os
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.generation.tiny import TEXT_VOCABULARY, tiny_tokenizer
 
 os.environ["NO_TORCH_COMPILE"] = "1"  # its compiler takes longer than the tests and changes no result
 loaders = pytest.importorskip("moshi.models.loaders", reason="the moshi package is not installed")
+lora = pytest.importorskip("moshi.modules.lora", reason="the moshi package is not installed")
 
 LM: dict[str, Any] = {
     "dim": 32,
@@ -74,7 +76,8 @@ MIMI: dict[str, Any] = {
 def new_lm(fields: dict[str, Any], seed: int = 0) -> Any:
     """The package's language model of this config.json, in float32."""
     torch.manual_seed(seed)
-    model = loaders.get_moshi_lm(None, lm_kwargs=fields, dtype=torch.float32)
+    # A copy, since the package writes into the fields.
+    model = loaders.get_moshi_lm(None, lm_kwargs=deepcopy(fields), dtype=torch.float32)
     for name, tensor in model.named_parameters():
         if "norm" in name:  # ones would hide a forgotten factor
             tensor.data.uniform_(0.5, 1.5)
