@@ -86,7 +86,7 @@ def _commit(path: Path) -> str | None:
 def place(model: str | Path) -> Source:
     """The folder or repository of that name. Raises CheckpointError when it can be neither."""
     path = Path(model)
-    if path.is_dir():
+    if str(model) and path.is_dir():
         return Folder(path)
     name, _, revision = str(model).partition("@")
     if isinstance(model, Path) or path.is_absolute() or name.count("/") != 1 or name.startswith("."):
