@@ -25,6 +25,9 @@ from tests.api.chat.parrot import FRAME_SAMPLES
 from tests.api.conftest import flac, recording
 from tests.generation.tiny import write_tiny_checkpoint
 
+UNKNOWN_TO_IT = {"0", "6"}
+"""Kinds of the protocol that it names as unknown and passes over: the handshake, and a ping on a slow day."""
+
 Callback = Callable[[NDArray[np.float32], int, Any, Any], None]
 
 
@@ -45,7 +48,7 @@ class SoundCard:
 
     def _record(self, callback: Callback) -> None:
         block_T = self._voice_T[self._at : self._at + FRAME_SAMPLES]
-        self._at += FRAME_SAMPLES
+        self._at = (self._at + FRAME_SAMPLES) % (len(self._voice_T) - FRAME_SAMPLES)  # over and over
         callback(block_T[:, None], FRAME_SAMPLES, None, None)
 
     def _play(self, callback: Callback) -> None:
@@ -122,7 +125,7 @@ def test_the_official_client_hears_marked_speech_and_reads_text(
         stage.wait_for(lambda: stage.generations()[0].state is GenerationState.COMPLETE)
         (row,) = stage.generations()
         assert set(text.split()) == {"word"}
-        assert re.findall(r"message kind (\d+)", notes) == ["0"]  # it knows no handshake, and says so
+        assert UNKNOWN_TO_IT >= set(re.findall(r"message kind (\d+)", notes)) >= {"0"}
         played_T = np.concatenate(card.played)
         answer = stage.service.detect(flac(played_T))
         assert answer.generation is not None, answer.verdict_reason
@@ -138,7 +141,7 @@ def test_the_official_client_talks_to_the_model_itself(
     card = SoundCard()
     with staged(load_dialogue, model=str(checkpoint)) as stage:
         _, notes = talk(stage, card, monkeypatch, lambda text: len(text) > 20)
-        assert re.findall(r"message kind (\d+)", notes) == ["0"]
+        assert UNKNOWN_TO_IT >= set(re.findall(r"message kind (\d+)", notes)) >= {"0"}
         assert max(float(np.abs(block_T).max()) for block_T in card.played) > 0.01
         (row,) = stage.generations()
         assert row.model == "tiny"
