@@ -12,7 +12,6 @@ from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
 
 HALF_LENGTH = 16
 """Taps on each side of the centre, in samples of the slower rate: transition about 8 % of its Nyquist."""
@@ -33,6 +32,8 @@ def resample(wav: NDArray[np.floating], from_hz: int, to_hz: int) -> NDArray[np.
     wav_f32 = np.array(wav, dtype=np.float32)
     if from_hz == to_hz or wav_f32.shape[-1] == 0:
         return wav_f32
+    from scipy.signal import resample_poly  # 0.9 s to import, which only who resamples should wait for
+
     divisor = gcd(from_hz, to_hz)
     up, down = to_hz // divisor, from_hz // divisor
     taps = _low_pass(max(up, down))
@@ -43,5 +44,7 @@ def resample(wav: NDArray[np.floating], from_hz: int, to_hz: int) -> NDArray[np.
 @lru_cache(maxsize=16)
 def _low_pass(ratio: int) -> NDArray[np.float32]:
     """Taps at the common rate: unity gain (resample_poly scales by `up`), -6 dB at the lower Nyquist."""
+    from scipy.signal import firwin
+
     taps = firwin(2 * HALF_LENGTH * ratio + 1, 1.0 / ratio, window=("kaiser", KAISER_BETA))
     return np.asarray(taps, dtype=np.float32)

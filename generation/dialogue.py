@@ -24,20 +24,29 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generation.checkpoints import Checkpoint, load_mimi, load_moshi, load_tokenizer
+from generation.checkpoints import (
+    Checkpoint,
+    load_conditions,
+    load_mimi,
+    load_moshi,
+    load_tokenizer,
+    usual_conditions,
+)
 from generation.errors import FrameError, NoFreeStream, UnknownStream
 from generation.graphs import Recorded
 from generation.mimi import Mimi
 from generation.moshi import Guidance, Moshi, NoiseSource, Sampling, SeededNoise, Stepper
 from generation.streaming import reset_rows
 from generation.text import Text, TextState
+
+Precision = Literal["float32", "bfloat16", "int8"]
 
 LEAST_SLOTS = 256  # attention slots of the smallest graph; then twice as many, and so on
 
@@ -78,8 +87,9 @@ class Dialogue:
         num_streams: int = 1,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         guidance: Guidance | None = None,
+        condition_B1E: Tensor | None = None,
     ) -> None:
-        """`sampling`: of streams that name no other."""
+        """`sampling`: of streams that name no other; `condition_B1E`: see `Stepper`."""
         if num_streams < 1:
             raise ValueError(f"num_streams is at least 1, not {num_streams}")
         self.name = name
@@ -88,7 +98,9 @@ class Dialogue:
         self.latency_samples = (1 + moshi.config.max_delay) * self.frame_samples
         self._mimi, self._text = mimi.prepare(), text
         self._sampling = sampling
-        self._stepper = Stepper(moshi.prepare(num_streams), num_streams, guidance=guidance)
+        self._stepper = Stepper(
+            moshi.prepare(num_streams), num_streams, guidance=guidance, condition_B1E=condition_B1E
+        )
         self._context = moshi.config.temporal.context
         self._codec, self._model = mimi.open(num_streams), self._stepper.open()
         self._streams: dict[int, _Stream] = {}
@@ -100,17 +112,33 @@ class Dialogue:
         self._frame = Recorded(self._run_frame, self._still, self._device)
 
     @classmethod
-    def load(cls, model: str | Path, *, num_streams: int = 1, device: str = "cpu") -> Self:
-        """A model by name or from a folder: see `generation.checkpoints`. Raises CheckpointError."""
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        num_streams: int = 1,
+        device: str = "cpu",
+        precision: Precision | None = None,
+    ) -> Self:
+        """A model by name or from a folder (`Checkpoint.open`), with its own defaults of generation.
+
+        `device`: cpu, cuda or mps. `precision` of the language model's weights (None: the file's); the codec
+        is float32 throughout. Raises CheckpointError.
+        """
         checkpoint = Checkpoint.open(model)
+        dtype = getattr(torch, precision) if precision in ("float32", "bfloat16") else None
+        conditions = load_conditions(checkpoint, device)
         return cls(
             checkpoint.label,
             load_mimi(checkpoint, device),
-            load_moshi(checkpoint, device),
+            load_moshi(checkpoint, device, dtype, int8=precision == "int8"),
             load_tokenizer(checkpoint),
             num_streams=num_streams,
             sampling=checkpoint.sampling,
             guidance=checkpoint.guidance,
+            condition_B1E=(
+                None if conditions is None else usual_conditions(checkpoint, conditions, num_streams)
+            ),
         )
 
     @property

@@ -1,16 +1,24 @@
 """Published checkpoints: from a folder or the hub to models, and back to files."""
 
 from generation.checkpoints.checkpoint import Checkpoint, Lora
-from generation.checkpoints.loading import load_mimi, load_moshi, load_tokenizer
+from generation.checkpoints.loading import (
+    load_conditions,
+    load_mimi,
+    load_moshi,
+    load_tokenizer,
+    usual_conditions,
+)
 from generation.checkpoints.names import published_state
 from generation.checkpoints.writing import write_checkpoint
 
 __all__ = [
     "Checkpoint",
     "Lora",
+    "load_conditions",
     "load_mimi",
     "load_moshi",
     "load_tokenizer",
     "published_state",
+    "usual_conditions",
     "write_checkpoint",
 ]

@@ -7,10 +7,12 @@ Without config.json it is the published 7B model under its published file names,
 Source: kyutai-labs/moshi@e6a55d2, models/loaders.py, CheckpointInfo.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from generation.checkpoints.conditions import parse_conditions
 from generation.checkpoints.fields import Fields
 from generation.checkpoints.mimi_config import parse_mimi
 from generation.checkpoints.moshi_config import parse_moshi
@@ -18,6 +20,7 @@ from generation.checkpoints.source import Source, fetch, place
 from generation.errors import CheckpointError
 from generation.mimi import MimiConfig
 from generation.moshi import Guidance, MoshiConfig, Sampling
+from generation.moshi.conditions import ConditionConfig
 
 CONFIG_NAME = "config.json"
 MOSHI_NAME = "model.safetensors"
@@ -52,6 +55,7 @@ class Checkpoint:
     guidance: Guidance | None = None
     int8: bool = False  # the file's linear maps have int8 weights
     lora: Lora | None = None
+    conditions: Mapping[str, ConditionConfig] = field(default_factory=dict)
 
     @classmethod
     def open(cls, model: str | Path) -> Self:
@@ -114,6 +118,7 @@ class Checkpoint:
             guidance=guidance,
             int8=int8,
             lora=_lora(source, fields, int8),
+            conditions=parse_conditions(fields, moshi.temporal.dim),
         )
 
 

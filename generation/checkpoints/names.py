@@ -33,7 +33,10 @@ from generation.streaming import CausalConv, CausalConvTranspose
 
 Renames = tuple[tuple[str, str], ...]
 
-MOSHI_RENAMES: Renames = ((r"\.in_proj_weight", ".in_proj.weight"),)
+MOSHI_RENAMES: Renames = (
+    (r"\.in_proj_weight", ".in_proj.weight"),
+    (r"\.frozen_W\.weight$", ".weight"),  # a LoRA model that was saved whole
+)
 MIMI_RENAMES: Renames = (
     *MOSHI_RENAMES,
     (r"(\.conv|\.convtr)+(?=\.)", ""),

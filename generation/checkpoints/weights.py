@@ -74,6 +74,12 @@ class WeightFile:
     def shape(self, key: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(key).get_shape())
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what is not rounded: the text embedding's; float32 where there is none."""
+        name = "text_emb.weight"
+        return self.read(name).dtype if name in self.keys else torch.float32
+
     def refuse(self, reason: str) -> CheckpointError:
         """The error for a file whose content does not fit."""
         for prefix, what in _OTHER_LAYOUTS.items():
@@ -85,18 +91,12 @@ class WeightFile:
 Convert = Callable[[str, Tensor], Tensor]
 
 
-def fill(model: nn.Module, file: WeightFile, sources: Mapping[str, Source], convert: Convert) -> None:
-    """Give every parameter and buffer of `model` (on the meta device) its tensor from the file.
-
-    `convert` maps our name and the tensor of the file to the tensor to keep. Raises CheckpointError before
-    anything is read when a key is missing, unexpected or of another shape.
-    """
+def check(file: WeightFile, sources: Mapping[str, Source], model: nn.Module) -> None:
+    """Raises CheckpointError when the file has a key too few, too many or of another shape than `model`."""
     expected = model.state_dict()
     check_names(file, missing=expected.keys() - sources.keys(), unexpected=sources.keys() - expected.keys())
     for name, source in sources.items():
         check_shape(file, name, source.shape(file), tuple(expected[name].shape))
-    state = {name: convert(name, source.read(file)) for name, source in sources.items()}
-    model.load_state_dict(state, assign=True)
 
 
 def check_names(file: WeightFile, *, missing: Iterable[str], unexpected: Iterable[str]) -> None:

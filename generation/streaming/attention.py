@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generation.streaming.linear import Linear, linear
+from generation.streaming.linear import Linear
 from generation.streaming.positions import Places, rotate
 
 
@@ -41,10 +41,9 @@ class Attention(nn.Module):
         self.out_proj = Linear(dim, num_weights * dim)
 
     def open(self, batch_size: int, ring: int) -> KeyValueRing:
-        weight = self.out_proj.weight
-        dtype = weight.dtype if weight.dtype.is_floating_point else torch.bfloat16
-        shape = (batch_size, self.num_kv_heads, ring, self.head_width)
-        keys, values = (torch.zeros(shape, dtype=dtype, device=weight.device) for _ in range(2))
+        shape, dtype = (batch_size, self.num_kv_heads, ring, self.head_width), self.in_proj.dtype
+        device = self.in_proj.weight.device
+        keys, values = (torch.zeros(shape, dtype=dtype, device=device) for _ in range(2))
         return KeyValueRing(keys, values)
 
     def push(self, ring: KeyValueRing, x_BTE: Tensor, places: Places, weights: int = 0) -> Tensor:
@@ -75,7 +74,7 @@ class Attention(nn.Module):
     def _project(self, projection: Linear, x_BTE: Tensor, weights: int) -> Tensor:
         if self.num_weights == 1:
             return projection(x_BTE)
-        return linear(x_BTE, projection.weight.chunk(self.num_weights)[weights])
+        return projection.of_set(x_BTE, weights, self.num_weights)
 
 
 def _written(ring_BGRD: Tensor, new_BGTD: Tensor, places: Places) -> Tensor:

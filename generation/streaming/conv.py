@@ -64,7 +64,9 @@ class CausalConv(nn.Module):
         if self.num_kept:
             previous_BTC = state.previous_BTC
             if self.repeat_first:
-                started = per_row(state.started_B, previous_BTC)
+                started = per_row(
+                    state.started_B, previous_BTC
+                ).clone()  # a gradient keeps it, we overwrite it
                 previous_BTC = torch.where(started, previous_BTC, x_BTC[:, :1])
             x_BTC = torch.cat([previous_BTC, x_BTC], dim=1)
             write_rows(state.previous_BTC, x_BTC[:, -self.num_kept :], live_B)

@@ -48,5 +48,14 @@ class Linear(Map):
         self.weight = nn.Parameter(torch.empty(num_out, num_in))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what it gives."""
+        return self.weight.dtype
+
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight)
+
+    def of_set(self, x: Tensor, index: int, num: int) -> Tensor:
+        """As `forward`, with one of `num` sets of weights that are stacked on the outputs."""
+        return linear(x, self.weight.chunk(num)[index])

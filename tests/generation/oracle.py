@@ -5,6 +5,7 @@ copy_weights(theirs, ours, MIMI_RENAMES)
 """
 
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ class _State:
     """The package's tensors, as `generation.checkpoints.names` reads a file's."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.tensors = module.state_dict()
+        self.tensors: dict[str, Tensor] = module.state_dict()
 
     def read(self, key: str) -> Tensor:
         return self.tensors[key]
@@ -49,10 +50,12 @@ def randomize(module: nn.Module, std: float, seed: int) -> None:
             tensor.normal_(std=std)
 
 
-def models() -> tuple[object, object]:
+def models(*, compiled: bool = False) -> tuple[Any, Any]:
     """The package's `models.loaders` and `models.lm`, or a skip with the reason.
 
-    Without its compiler, which takes longer than the tests and changes no result."""
-    os.environ["NO_TORCH_COMPILE"] = "1"
+    Not `compiled`: without its compiler, which takes longer than the tests and changes no result. The first
+    call decides."""
+    if not compiled:
+        os.environ["NO_TORCH_COMPILE"] = "1"
     loaders = pytest.importorskip("moshi.models.loaders", reason=REASON)
     return loaders, pytest.importorskip("moshi.models.lm", reason=REASON)

@@ -1,6 +1,7 @@
 """A conversation with the tiny model: rows, first frames, seeds, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,3 +183,13 @@ def test_a_recorded_step_says_what_an_eager_one_says(folder: Path) -> None:
         _assert_same(
             recorded.step({rows[0]: frame_T}).get(rows[0]), eager.step({rows[1]: frame_T}).get(rows[1])
         )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_every_precision_speaks(folder: Path, precision: Any) -> None:
+    """Rounded weights choose other tokens, but finite ones, at the same times."""
+    dialogue = Dialogue.load(folder, precision=precision)
+    row = dialogue.open(seed=1)
+    answers = [dialogue.step({row: frame_T}).get(row) for frame_T in _user(1, 6)]
+    assert [answer is None for answer in answers] == [True] + [False] * 5
+    assert all(np.isfinite(answer.speech_T).all() for answer in answers if answer is not None)

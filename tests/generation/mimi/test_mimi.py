@@ -139,7 +139,7 @@ def test_a_number_of_codebooks_that_the_weights_lack_is_refused(mimi: Mimi, num:
 
 def test_the_codec_trains() -> None:
     """Gradients reach the first convolution through both transformers and the transposed convolutions."""
-    mimi = Mimi(CONFIG)
+    mimi = Mimi(CONFIG, num_codebooks=4)
     state = mimi.open(2, ring=64)
     latents_BFE = mimi.latents(state, torch.randn(2, 4 * FRAME))
     x_BTE = mimi.upsample.push(state.decoder.upsample, latents_BFE)

@@ -17,7 +17,7 @@ FRAME = 1920
 @pytest.fixture(scope="module")
 def codecs() -> tuple[Any, Mimi]:
     loaders, _ = oracle.models()
-    theirs = loaders.get_mimi(None, num_codebooks=8)  # type: ignore[attr-defined]
+    theirs = loaders.get_mimi(None, num_codebooks=8)
     oracle.randomize(theirs, 0.0, seed=21)
     ours = Mimi(MimiConfig())
     oracle.copy_weights(theirs, ours, MIMI_RENAMES)

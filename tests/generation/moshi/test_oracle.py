@@ -51,7 +51,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], MoshiConfig]] = {
 def models(request: pytest.FixtureRequest) -> tuple[Any, Moshi]:
     loaders, lm = oracle.models()
     changed, config = VARIANTS[request.param]
-    theirs = lm.LMModel(**{**loaders._lm_kwargs, **SMALL, **changed}).eval()  # type: ignore[attr-defined]
+    theirs = lm.LMModel(**{**loaders._lm_kwargs, **SMALL, **changed}).eval()
     oracle.randomize(theirs, 0.25, seed=31)
     ours = Moshi(config)
     oracle.copy_weights(theirs, ours, MOSHI_RENAMES)
@@ -60,7 +60,7 @@ def models(request: pytest.FixtureRequest) -> tuple[Any, Moshi]:
 
 def _generate(theirs: Any, **options: Any) -> Any:
     _, lm = oracle.models()
-    return lm.LMGen(theirs, use_sampling=False, **options)  # type: ignore[attr-defined]
+    return lm.LMGen(theirs, use_sampling=False, **options)
 
 
 @torch.no_grad()
