@@ -24,6 +24,7 @@ from api.routes import chat, detections, generations, health, marks
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
+from generation import Dialogue
 
 UVICORN_OPTIONS: dict[str, Any] = {
     "lifespan": "on",
@@ -36,8 +37,6 @@ UVICORN_OPTIONS: dict[str, Any] = {
 
 def load_dialogue(settings: Settings) -> Speaker:
     """The model of the settings. Raises GenerationError."""
-    from generation import Dialogue
-
     assert settings.model is not None
     return Dialogue.load(settings.model, num_streams=settings.chat_streams, device=settings.device)
 

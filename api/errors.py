@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from audio import AudioError, AudioFormatError, DecodeError, DecodeFailure
+from generation import GenerationError
 from registry import (
     DatabaseUnavailable,
     GenerationClosed,
@@ -105,7 +106,7 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
 )
 """First match wins. Everything else, the other errors of the packages below included, is INTERNAL."""
 
-EXPECTED = (ServiceError, AudioError, RegistryError, WatermarkError)
+EXPECTED = (ServiceError, AudioError, GenerationError, RegistryError, WatermarkError)
 """Bases of what is raised on purpose."""
 
 

@@ -10,9 +10,13 @@ from collections.abc import Mapping
 from api.chat.errors import ParameterRefused
 from api.chat.session import Wishes
 from generation import Sampling
+from generation.moshi.sampling import LARGEST_TOP_K
 
 MAX_TEMPERATURE = 2.0
-MAX_TOP_K = 2048  # as many as there are audio codes
+MAX_TOP_K = 2048
+"""As many as there are audio codes. What is above the model's LARGEST_TOP_K is taken as that, because the
+web client's slider goes further."""
+
 MAX_SEED = 2**31 - 1
 
 
@@ -21,9 +25,9 @@ def wishes_of(query: Mapping[str, str]) -> Wishes:
     ours = Sampling()
     sampling = Sampling(
         temperature=_number(query, "audio_temperature", ours.temperature),
-        top_k=_count(query, "audio_topk", ours.top_k, 1, MAX_TOP_K),
+        top_k=_top_k(query, "audio_topk", ours.top_k),
         text_temperature=_number(query, "text_temperature", ours.text_temperature),
-        text_top_k=_count(query, "text_topk", ours.text_top_k, 1, MAX_TOP_K),
+        text_top_k=_top_k(query, "text_topk", ours.text_top_k),
     )
     if "text_seed" not in query and "audio_seed" not in query:
         return Wishes(sampling)
@@ -36,9 +40,13 @@ def _number(query: Mapping[str, str], name: str, default: float) -> float:
         number = float(query.get(name, default))
     except ValueError:
         number = math.nan
-    if not 0 < number <= MAX_TEMPERATURE:
-        raise ParameterRefused(f"{name} must be a number above 0 and at most {MAX_TEMPERATURE:g}")
+    if not 0 <= number <= MAX_TEMPERATURE:
+        raise ParameterRefused(f"{name} must be a number from 0 to {MAX_TEMPERATURE:g}")
     return number
+
+
+def _top_k(query: Mapping[str, str], name: str, default: int) -> int:
+    return min(_count(query, name, default, 1, MAX_TOP_K), LARGEST_TOP_K)
 
 
 def _count(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -35,9 +35,7 @@ from api.chat.wire import ClientLeft, Wire
 from api.service import Service
 from audio import SAMPLE_RATE_HZ, DecodeError, PacketReader
 from audio.opus import is_header
-
-if TYPE_CHECKING:
-    from generation import Sampling, Spoken
+from generation import Sampling, Spoken
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -57,7 +55,7 @@ FRAME_S = FRAME_SAMPLES / SAMPLE_RATE_HZ
 class Wishes:
     """What a client asked for in the address."""
 
-    sampling: "Sampling"
+    sampling: Sampling
     seed: int | None = None
 
 
@@ -128,7 +126,7 @@ class Session:
                 await ticket.moved()
             async with self._voice() as voice, self._row(ticket) as row:
                 await self._wire.send(protocol.HANDSHAKE)
-                under_way = anyio.create_memory_object_stream["Future[Spoken | None]"](MAX_UNDER_WAY)
+                under_way = anyio.create_memory_object_stream[Future[Spoken | None]](MAX_UNDER_WAY)
                 feed = partial(self._feed, voice, row, under_way[0])
                 speak = partial(self._speak, voice, under_way[1])
                 with under_way[0], under_way[1]:
@@ -141,7 +139,7 @@ class Session:
         raise SessionOver(f"the session has reached its limit of {self._limit_s:g} s")
 
     async def _feed(
-        self, voice: Voice, row: int, under_way: "MemoryObjectSendStream[Future[Spoken | None]]"
+        self, voice: Voice, row: int, under_way: MemoryObjectSendStream[Future[Spoken | None]]
     ) -> None:
         started, num_frames = time.monotonic(), 0
         while True:
@@ -156,9 +154,7 @@ class Session:
                 await under_way.send(self._stage.submit(row, frame_T))
                 num_frames += 1
 
-    async def _speak(
-        self, voice: Voice, under_way: "MemoryObjectReceiveStream[Future[Spoken | None]]"
-    ) -> None:
+    async def _speak(self, voice: Voice, under_way: MemoryObjectReceiveStream[Future[Spoken | None]]) -> None:
         async for future in under_way:
             spoken = await asyncio.wrap_future(future)
             if spoken is None:

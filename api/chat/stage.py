@@ -15,15 +15,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from api.chat.errors import ServerFault, ServerStopping
-
-if TYPE_CHECKING:
-    from generation import Sampling, Spoken
+from generation import Sampling, Spoken
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +32,8 @@ class Speaker(Protocol):
     name: str
     num_streams: int
 
-    def open(self, *, seed: int | None, sampling: "Sampling") -> int: ...
-    def step(self, frames: Mapping[int, NDArray[np.float32]]) -> "dict[int, Spoken]": ...
+    def open(self, *, seed: int | None, sampling: Sampling) -> int: ...
+    def step(self, frames: Mapping[int, NDArray[np.float32]]) -> dict[int, Spoken]: ...
     def close(self, row: int) -> None: ...
 
 
@@ -70,7 +68,7 @@ class Stage:
             self._work.notify()
         self._thread.join()
 
-    def enter(self, *, seed: int | None, sampling: "Sampling") -> "Future[int]":
+    def enter(self, *, seed: int | None, sampling: Sampling) -> Future[int]:
         """A fresh row. Fails with what the model raises; the caller counts rows (`line`)."""
 
         def call(speaker: Speaker) -> int:
@@ -81,7 +79,7 @@ class Stage:
 
         return self._later(call)
 
-    def submit(self, row: int, frame_T: NDArray[np.float32]) -> "Future[Spoken | None]":
+    def submit(self, row: int, frame_T: NDArray[np.float32]) -> Future[Spoken | None]:
         """The next frame of what the row hears (1920 samples); what the row then says, None while it warms
         up. Frames of a row are stepped in order."""
         spoken: Future[Spoken | None] = Future()
@@ -100,7 +98,7 @@ class Stage:
                 spoken.cancel()
         self._later(lambda speaker: speaker.close(row))
 
-    def _later(self, call: Callable[[Speaker], Any]) -> "Future[Any]":
+    def _later(self, call: Callable[[Speaker], Any]) -> Future[Any]:
         outcome: Future[Any] = Future()
         with self._work:
             if self._stopping:
@@ -150,7 +148,7 @@ class Stage:
             _fail(future, _stopping())
 
 
-def _step(speaker: Speaker, taken: "dict[int, tuple[NDArray[np.float32], Future[Spoken | None]]]") -> None:
+def _step(speaker: Speaker, taken: dict[int, tuple[NDArray[np.float32], Future[Spoken | None]]]) -> None:
     """One step of the rows that have a frame. When it fails, all of them fail, and the stage goes on."""
     try:
         said = speaker.step({row: frame_T for row, (frame_T, _) in taken.items()})
@@ -164,7 +162,7 @@ def _step(speaker: Speaker, taken: "dict[int, tuple[NDArray[np.float32], Future[
             spoken.set_result(said.get(row))
 
 
-def _fail(future: "Future[Any]", exc: Exception) -> None:
+def _fail(future: Future[Any], exc: Exception) -> None:
     with suppress(InvalidStateError):
         future.set_exception(exc)
 

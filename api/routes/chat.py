@@ -5,6 +5,7 @@ from fastapi import APIRouter, WebSocket
 
 from api.chat import protocol
 from api.chat.errors import ChatError, NoModel
+from api.chat.parameters import wishes_of
 from api.chat.room import Room
 from api.chat.wire import ClientLeft, Wire
 
@@ -21,8 +22,6 @@ async def chat(socket: WebSocket) -> None:
     try:
         if room is None:
             raise NoModel("this server has no model to talk to; start it with --model")
-        from api.chat.parameters import wishes_of  # with a model alone: it loads torch
-
         wishes = wishes_of(socket.query_params)
     except ChatError as exc:
         await _refuse(Wire(socket), exc)

@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from api.app import create_app
 from api.chat.protocol import Kind
 from api.chat.room import Room
+from api.chat.stage import Speaker
 from api.service import Service
 from api.settings import Settings
 from registry import Generation
@@ -132,19 +133,21 @@ class Stage:
             time.sleep(0.01)
 
 
+Load = Callable[[Settings], Speaker]
 Staged = Callable[..., AbstractContextManager[Stage]]
 
 
 @pytest.fixture
 def staged(database_url: str, tmp_path: Path) -> Staged:
-    """Run a server around a parrot, with any settings of the chat."""
+    """Run a server around a parrot, or what a function loads, with any settings of the chat."""
 
     @contextmanager
-    def run(parrot: Parrot | None = None, **settings: Any) -> Iterator[Stage]:
-        parrot = parrot or Parrot(settings.get("chat_streams", 1))
+    def run(speaker: Parrot | Load | None = None, **settings: Any) -> Iterator[Stage]:
+        parrot = speaker if isinstance(speaker, Parrot) else Parrot(settings.get("chat_streams", 1))
+        load = speaker if speaker and not isinstance(speaker, Parrot) else lambda _: parrot
         settings = {"model": "parrot"} | settings
-        chosen = Settings(data_dir=tmp_path, database_url=database_url, **settings)
-        app = create_app(chosen, lambda _: parrot)
+        chosen = Settings(data_dir=tmp_path / "data", database_url=database_url, **settings)
+        app = create_app(chosen, load)
         with running(app) as url:
             yield Stage(url, parrot, app.state.service, app.state.room)
 

@@ -226,6 +226,20 @@ def test_a_service_that_cannot_start_says_why_in_one_sentence(tmp_path: Path) ->
     assert "Traceback" not in ended.stderr
 
 
+def test_a_model_that_is_not_there_is_said_in_one_sentence(tmp_path: Path, database_url: str) -> None:
+    words = ["serve", "--data-dir", str(tmp_path), "--port", "1", "--database-url", database_url]
+    ended = subprocess.run(
+        [sys.executable, "-m", "api.cli.main", *words, "--model", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert "nowhere" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_fault_of_ours_keeps_its_traceback(earmark: Earmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """Swallowing it into a sentence would hide the only thing that helps."""
     from api.cli import session
