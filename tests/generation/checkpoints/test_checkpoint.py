@@ -31,7 +31,7 @@ def test_what_was_written_is_found_again(folder: Path) -> None:
     """Sizes, files and sampling; then the models themselves."""
     checkpoint = Checkpoint.open(folder)
     assert (checkpoint.moshi, checkpoint.mimi) == (TINY_MOSHI, TINY_MIMI)
-    assert checkpoint.moshi_path == folder / MOSHI_NAME and checkpoint.label == str(folder)
+    assert checkpoint.moshi_path == folder / MOSHI_NAME and checkpoint.label == folder.name
     assert checkpoint.sampling == Sampling() and checkpoint.guidance is None
     assert load_mimi(checkpoint).num_codebooks == checkpoint.num_codebooks == 8
     assert load_moshi(checkpoint).config == TINY_MOSHI
