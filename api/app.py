@@ -15,7 +15,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import problems
-from api.routes import detections, generations, health, marks
+from api.routes import detections, generations, health, log, marks
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
@@ -44,6 +44,6 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
     )
     problems.install(app, settings.retry_after_s)
-    for routes in (marks, detections, generations, health):
+    for routes in (marks, detections, generations, log, health):
         app.include_router(routes.router)
     return app
