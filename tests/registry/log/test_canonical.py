@@ -4,7 +4,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import RegistryInputError
@@ -78,6 +78,7 @@ def test_json_in_another_form_is_refused(data: bytes) -> None:
         parse_canonical(data)
 
 
+@settings(deadline=None)  # the time limit is for an idle machine
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.log.merkle import (
@@ -79,6 +79,7 @@ def test_every_proof_of_every_tree_up_to_40_leaves_verifies() -> None:
             assert is_consistent(old_size, size, roots[old_size], roots[size], proof), (old_size, size)
 
 
+@settings(deadline=None)  # the time limit is for an idle machine
 @given(st.integers(1, 60), st.data())
 def test_a_proof_with_one_bit_changed_proves_nothing(size: int, data: st.DataObject) -> None:
     node = nodes([bytes([number]) for number in range(size)])
@@ -92,6 +93,7 @@ def test_a_proof_with_one_bit_changed_proves_nothing(size: int, data: st.DataObj
     assert root_from_inclusion(index, size, flipped[-1], flipped[:-1]) != root(node, size)
 
 
+@settings(deadline=None)  # the time limit is for an idle machine
 @given(st.integers(1, 60), st.integers(0, 60), st.data())
 def test_a_tree_with_another_past_is_never_consistent(size: int, old_size: int, data: st.DataObject) -> None:
     """The log that rewrites one old leaf: no proof of its own may convince."""

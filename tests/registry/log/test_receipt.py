@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import ProofRefused, Refusal, RegistryInputError
@@ -183,6 +183,7 @@ def test_the_leaf_says_nothing_about_the_audio_without_the_salt() -> None:
         assert known.hex().encode() not in LEAF
 
 
+@settings(deadline=None)  # the time limit is for an idle machine
 @given(st.binary(max_size=300), st.integers(0, len(GOOD.encode())), st.integers(0, 40))
 def test_no_bytes_raise_anything_but_a_refusal(junk: bytes, place: int, removed: int) -> None:
     whole = GOOD.encode()
@@ -194,6 +195,7 @@ def test_no_bytes_raise_anything_but_a_refusal(junk: bytes, place: int, removed:
         assert junk == whole[place : place + removed] or Receipt.parse(data).leaf == LEAF
 
 
+@settings(deadline=None)  # the time limit is for an idle machine
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_no_note_and_no_key_raise_anything_but_their_own_error(data: bytes) -> None:
     for parse, own in [
