@@ -40,6 +40,7 @@ bench: corpus-is-named $(VENV)/installed-bench
 	$(VENV)/bin/python -m benchmarks.fingerprint
 	$(VENV)/bin/python -m benchmarks.service
 	$(VENV)/bin/python -m benchmarks.chat
+	$(VENV)/bin/python -m benchmarks.log
 
 corpus-is-named:
 	@test -d "$(EARMARK_CORPUS)" || { \

@@ -20,7 +20,7 @@ from api import problems
 from api.chat.protocol import MAX_MESSAGE_BYTES
 from api.chat.room import Room
 from api.chat.stage import Speaker
-from api.routes import chat, detections, generations, health, marks
+from api.routes import chat, detections, generations, health, log, marks
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
@@ -70,6 +70,6 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
         docs_url=None,
     )
     problems.install(app, settings.retry_after_s)
-    for routes in (marks, detections, generations, health, chat):
+    for routes in (marks, detections, generations, log, health, chat):
         app.include_router(routes.router)
     return app

@@ -20,6 +20,9 @@ from registry import (
     DatabaseUnavailable,
     GenerationClosed,
     IndexUnavailable,
+    LogDamaged,
+    LogRefused,
+    LogUnavailable,
     RegistryError,
     RegistryInputError,
     UnknownGeneration,
@@ -66,6 +69,7 @@ class Kind:
     status: HTTPStatus
     title: str
     retry: bool = False  # answered with Retry-After
+    detail: str | None = None  # said in place of the error's own sentence, which is for the operator
 
     @property
     def type_uri(self) -> str:
@@ -87,6 +91,13 @@ UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The au
 UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
 BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
 UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
+LOG_UNAVAILABLE = Kind(
+    "log-unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The transparency log takes no entry now",
+    retry=True,
+    detail="the log does not answer or takes no entry, and without it nothing is released: try again",
+)
 
 TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (BodyTooLarge, TOO_LARGE),
@@ -101,6 +112,9 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (RegistryInputError, INVALID),
     (DatabaseUnavailable, UNAVAILABLE),
     (IndexUnavailable, UNAVAILABLE),
+    (LogUnavailable, LOG_UNAVAILABLE),
+    (LogRefused, LOG_UNAVAILABLE),
+    (LogDamaged, LOG_UNAVAILABLE),
     # Another process took this one for dead while it was marking; nothing was released.
     (GenerationClosed, UNAVAILABLE),
 )

@@ -7,22 +7,24 @@
 The order of writes, and what a crash after each leaves; recovery aborts the row once its owner is dead:
 
 (1) open: the generation's row, durable     a row "open" without fingerprints, of audio that nobody received
-(2) push: mark                              as before this push
-(3) push: fingerprints, once a second       the row with the windows that were written; they are searchable
-(4) push returns: the caller may release    as (3); of what was released, at most the last second and the
+(2) open: wait until the log has signed it  as (1); the entry may become public without us
+(3) push: mark                              as before this push
+(4) push: fingerprints, once a second       the row with the windows that were written; they are searchable
+(5) push returns: the caller may release    as (4); of what was released, at most the last second and the
                                             window it began are not fingerprinted
-(5) finish: last windows, state, hash       a row "complete" of everything that was released
+(6) finish: last windows, state, hash       a row "complete" of everything that was released
 
 An error inside `push` releases nothing of that push; the caller then aborts. Not covered: files
 (`api.marking`), encoding, who listens."""
 
+import contextlib
 from typing import Self
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import Generation, NewGeneration, Recording, Registry
+from registry import Generation, NewGeneration, Recording, Registry, RegistryError
 from watermark import Embedder, EmbedState
 
 
@@ -38,10 +40,17 @@ class MarkedStream:
 
     @classmethod
     def open(cls, registry: Registry, embedder: Embedder, new: NewGeneration) -> Self:
-        """(1) Make the row durable, with its content id. Raises RegistryError; then there is at most a row
-        without audio, which recovery aborts."""
+        """Make the row durable, with its content id (1), and its log entry public (2). Raises RegistryError;
+        then there is at most a row without audio, which recovery aborts."""
         generation = registry.begin(new)
-        return cls(generation, registry.recording(generation.generation_id), embedder)
+        recording = registry.recording(generation.generation_id)
+        try:
+            registry.log.wait(generation.generation_id)
+        except BaseException:
+            with contextlib.suppress(RegistryError):  # recovery aborts it when this fails too
+                recording.abort()
+            raise
+        return cls(generation, recording, embedder)
 
     @property
     def generation_id(self) -> UUID:
@@ -58,12 +67,12 @@ class MarkedStream:
         Raises SignalError for anything but finite samples, GenerationClosed, DatabaseUnavailable: then this
         push released nothing, and the stream can only be aborted.
         """
-        return self._record(self._embedder.push(self._mark, wav_T))  # (2)
+        return self._record(self._embedder.push(self._mark, wav_T))  # (3)
 
     def finish(self) -> NDArray[np.float32]:
         """End the speech: return its last samples (up to `latency_samples`), the generation is complete.
 
-        (5) Durable when it returns. Raises as `push`; abort then.
+        (6) Durable when it returns. Raises as `push`; abort then.
         """
         tail_T = self._record(self._embedder.flush(self._mark))
         self._recording.finish()
@@ -76,6 +85,6 @@ class MarkedStream:
 
     def _record(self, marked_T: NDArray[np.float32]) -> NDArray[np.float32]:
         if len(marked_T):
-            self._recording.push(marked_T)  # (3)
+            self._recording.push(marked_T)  # (4)
         self.num_released_samples += len(marked_T)
-        return marked_T  # (4)
+        return marked_T  # (5)

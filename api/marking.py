@@ -8,14 +8,16 @@ The order of writes, and what a crash after each leaves; nothing is released bef
 (3) mark, at the file's own rate            as (2)
 (4) fingerprints of the marked audio        as (2), with what was written; searchable
 (5) encode                                  as (4)
-(6) finish                                  a row "complete" of audio that nobody received
-(7) return: the caller may release          the same row; whatever was received is in the registry
+(6) finish, with the released file's hash   a row "complete" of audio that nobody received
+(7) log: wait for the receipt               as (6); the entry may become public without us
+(8) return: the caller may release          the same row; whatever was received is in registry and log
 
 What is fingerprinted is the marked audio at 24 kHz, mono: what a decoder makes of the released file, up to
 the loss of its codec. An error in (3) to (6) aborts the generation and releases nothing. Not covered:
 streaming (`api.marked_stream`); the whole file is marked before its first byte leaves."""
 
 import contextlib
+import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -41,6 +43,7 @@ from audio import (
     writable_containers,
 )
 from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from registry.log import Receipt
 from watermark import Embedder
 
 log = logging.getLogger(__name__)
@@ -86,6 +89,7 @@ class MarkedFile:
     generation_id: UUID
     content_id: int  # 48 bits
     created_at: datetime  # aware UTC
+    receipt: Receipt  # that the log holds it; with the salt, so for whom the file is for
 
     @property
     def content_id_hex(self) -> str:
@@ -105,8 +109,8 @@ def mark_file(
 
     Without a `container` (one of `audio.writable_containers()`) the file's own stays when we can write it,
     else it becomes WAV; a lossy codec keeps its bit rate within MIN_BIT_RATE and MAX_BIT_RATE.
-    Raises AudioError for bytes that give no audio, RegistryError when the registry cannot take it. Either way
-    nothing was released.
+    Raises AudioError for bytes that give no audio, RegistryError when the registry or its log cannot take it.
+    Either way nothing was released.
     """
     native = decode_native(data, limits)  # (1)
     new = NewGeneration(origin.system, origin.system_version, origin.model, native.source.sample_rate_hz)
@@ -117,7 +121,8 @@ def mark_file(
         )  # (3)
         _push(recording, marked_CT, native.source.sample_rate_hz)  # (4)
         encoded, written = _encode(NativeAudio(marked_CT, native.source), container)  # (5)
-        recording.finish()  # (6)
+        recording.finish(hashlib.sha256(encoded).digest())  # (6)
+    receipt = registry.log.wait(generation.generation_id)  # (7)
     return MarkedFile(
         encoded,
         written,
@@ -125,7 +130,8 @@ def mark_file(
         generation.generation_id,
         generation.content_id,
         generation.created_at,
-    )  # (7)
+        receipt,
+    )  # (8)
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def install(app: FastAPI, retry_after_s: int) -> None:
         kind = errors.kind_of(exc)
         if kind is errors.INTERNAL:
             raise exc  # to Edge, which logs it
-        return answer(request, kind, str(exc), errors.extensions_of(exc))
+        return answer(request, kind, kind.detail or str(exc), errors.extensions_of(exc))
 
     async def on_http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)

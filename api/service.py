@@ -9,6 +9,7 @@ Safe to call from several threads. Everything here blocks; whoever has an event 
 thread. Not here: HTTP, limits on concurrency (`api.workers`).
 """
 
+import logging
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,14 +17,17 @@ from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from api import detection, marking
+from api import detection, marking, releases, signing
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.schemas import Detection, GenerationRecord, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
 from registry import NewGeneration, Registry, RegistryError
+from registry.log import LogFiles
 from watermark import Detector, Embedder, Key
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Service:
     embedder: Embedder
     detector: Detector
     key_id: str  # public name of the watermark key
+    release_index: int | None  # log entry of the detectors that judge; api/releases.py
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
@@ -44,9 +49,10 @@ class Service:
         A crash in here leaves at most a key file and an empty database, which the next start uses.
         """
         key = Key.load_or_create(settings.key_path)
-        url = settings.database_url
-        registry = Registry.open(url.get_secret_value() if url else settings.data_dir)
-        return cls(settings, registry, Embedder.load(key=key), Detector.load(key=key), key.key_id)
+        registry = open_registry(settings)
+        detector = Detector.load(key=key)
+        release_index = releases.log_release(registry, detector)
+        return cls(settings, registry, Embedder.load(key=key), detector, key.key_id, release_index)
 
     def close(self) -> None:
         """Close the registry, and stop its database when this process is its last user. May be repeated."""
@@ -74,9 +80,10 @@ class Service:
         return MarkedStream.open(self.registry, self.embedder, new)
 
     def detect(self, data: bytes) -> Detection:
-        """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST
-        answers."""
-        return detection.detect(data, self.registry, self.detector, self._limits)
+        """Judge one audio file and sign what was found; see `api.detection`. `.model_dump(mode="json")` is
+        the object that REST answers."""
+        found = detection.detect(data, self.registry, self.detector, self._limits)
+        return signing.sign(releases.stamped(found, self.release_index), self.registry.log.key)
 
     def generation(self, generation_id: UUID) -> GenerationRecord:
         """The public facts of one generation. Raises UnknownGeneration."""
@@ -88,7 +95,7 @@ class Service:
         The key was loaded, or the service would not be open. `chat` is what whoever holds the model says of
         it: "ok", "off" when there is none, or what is wrong.
         """
-        checks = {"key": "ok", "database": "ok", "index": "ok", "disk": "ok", "chat": chat}
+        checks = {"key": "ok", "database": "ok", "index": "ok", "log": "ok", "disk": "ok", "chat": chat}
         try:
             self.registry.generations(limit=1)
         except RegistryError as exc:
@@ -97,6 +104,12 @@ class Service:
             self.registry.index.catch_up()
         except RegistryError as exc:
             checks["index"] = str(exc)
+        try:
+            self.registry.log.checkpoint()
+            self.registry.log.signer.last_signed()
+        except RegistryError as exc:
+            log.warning("the transparency log does not work: %s", exc)
+            checks["log"] = "it takes no entries: the service's own log says why"
         folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent
         if shutil.disk_usage(folder).free < self.settings.min_free_disk_bytes:
             checks["disk"] = f"less than {self.settings.min_free_disk_bytes / 1e6:.0f} MB are free"
@@ -110,3 +123,10 @@ class Service:
             max_input_bytes=self.settings.max_body_bytes,
             max_decoded_bytes=self.settings.max_decoded_bytes,
         )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of these settings, with its log in the data folder, wherever the database is."""
+    url = settings.database_url
+    location = url.get_secret_value() if url else settings.data_dir
+    return Registry.open(location, log_files=LogFiles.in_folder(settings.data_dir, settings.log_signed_file))

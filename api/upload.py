@@ -47,6 +47,18 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
     )
 
 
+async def read_json_bytes(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """The bytes of a JSON body, not parsed. Raises as `read_upload`."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
+    try:
+        with anyio.fail_after(timeout_s):
+            return b"".join([chunk async for chunk in _counted(request, max_bytes)])
+    except TimeoutError:
+        raise UploadError(f"the body did not arrive within {timeout_s:g} s") from None
+
+
 async def _read_form(request: Request, max_bytes: int) -> bytes:
     stream = _counted(request, max_bytes + _FORM_OVERHEAD_BYTES)
     parser = _InMemoryParser(request.headers, stream, max_files=1, max_fields=8, max_part_size=1_000)

@@ -49,6 +49,7 @@ UPLOAD_KINDS = (
     errors.INVALID,
     errors.BUSY,
     errors.UNAVAILABLE,
+    errors.LOG_UNAVAILABLE,
 )
 
 

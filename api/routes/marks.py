@@ -1,5 +1,6 @@
 """POST /v1/marks: audio in, marked audio out."""
 
+import base64
 from datetime import UTC
 from typing import Annotated
 
@@ -21,6 +22,11 @@ _MARKED = {
         "Earmark-Generation-Id": {"schema": {"type": "string", "format": "uuid"}},
         "Earmark-Content-Id": {"schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"}},
         "Earmark-Created-At": {"schema": {"type": "string", "format": "date-time"}},
+        "Earmark-Receipt": {
+            "description": "Base64 of a C2SP tlog-proof: keep it; with the audio and the log's public key it "
+            "shows offline that this file was issued here.",
+            "schema": {"type": "string", "contentEncoding": "base64"},
+        },
     },
 }
 
@@ -43,7 +49,8 @@ async def create_mark(
     """Rate, channels and length stay as they are. `system`, `system_version` and `model` say which engine
     spoke.
 
-    The generation's row and its fingerprints are durable before the first byte of the answer leaves.
+    The generation's row, its fingerprints and its log entry are durable before the first byte of the answer
+    leaves.
     """
     origin = Origin(system, system_version, model)
     marked = await with_upload(request, lambda data: service.mark_file(data, origin))
@@ -56,4 +63,5 @@ def _headers(marked: MarkedFile) -> dict[str, str]:
         "Earmark-Generation-Id": str(marked.generation_id),
         "Earmark-Content-Id": marked.content_id_hex,
         "Earmark-Created-At": created_at,
+        "Earmark-Receipt": base64.b64encode(marked.receipt.encode()).decode(),
     }
