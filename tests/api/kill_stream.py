@@ -14,6 +14,7 @@ from api.service import Service
 from api.settings import Settings
 from audio import decode
 from registry import Recording, Registry
+from registry.log import TransparencyLog
 from tests.api.conftest import recording
 from tests.api.kill_marking import die
 from watermark import Embedder
@@ -24,6 +25,7 @@ NTH = 45
 
 STEPS: dict[str, tuple[type, str, int, str] | None] = {
     "after begin": (Registry, "begin", 1, "after"),
+    "after the log": (TransparencyLog, "wait", 1, "after"),
     "after mark": (Embedder, "push", NTH, "after"),
     "after fingerprints": (Recording, "push", NTH, "after"),
     "before a write": (Recording, "_write", 3, "before"),
