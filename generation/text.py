@@ -43,7 +43,9 @@ class Text:
         from sentencepiece import SentencePieceProcessor
 
         try:
-            return cls(SentencePieceProcessor(model_proto=path.read_bytes()))
+            processor = SentencePieceProcessor()
+            processor.load_from_serialized_proto(path.read_bytes())
+            return cls(processor)
         except OSError as exc:
             raise CheckpointError(f"{path} cannot be read: {exc.strerror or exc}") from exc
         except RuntimeError as exc:

@@ -2,6 +2,7 @@
 shapes."""
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -86,16 +87,16 @@ def language_model(num_turns: int) -> dict[str, Any]:
 
 
 def load() -> dict[str, Any]:
-    """Process start to first frame with a 7B-shaped bfloat16 file, against reading that file once.
+    """Process start to first frame with a 7B-shaped bfloat16 file, against reading it once from the disk.
 
-    The file is sparse, all zeros: it is read from memory, so neither side is helped by a fast disk.
+    The file really lies on the disk and is out of the page cache when each run begins. Takes 16 GB of disk.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         num_bytes = write_shapes(path, MoshiConfig())
-        read_s = min(_seconds([sys.executable, "-c", _READ, str(path)]) for _ in range(2))
-        output = _run([sys.executable, "-m", "benchmarks.generation.first_frame", str(path)])
-        report = json.loads(output)
+        rounds = [(_cold_read_s(path), _cold_start(path)) for _ in range(2)]
+    read_s = min(read_s for read_s, _ in rounds)
+    report = min((report for _, report in rounds), key=lambda report: report["first_frame_s"])
     return {
         "part": f"7B shapes, {num_bytes / 1e9:.1f} GB: process start to first frame",
         "goal": "<= 1x reading",
@@ -106,11 +107,31 @@ def load() -> dict[str, Any]:
     }
 
 
+def _cold_read_s(path: Path) -> float:
+    _forget(path)
+    return _seconds([sys.executable, "-c", _READ, str(path)])
+
+
+def _cold_start(path: Path) -> dict[str, float]:
+    _forget(path)
+    report: dict[str, float] = json.loads(
+        _run([sys.executable, "-m", "benchmarks.generation.first_frame", str(path)])
+    )
+    return report
+
+
+def _forget(path: Path) -> None:
+    """Have the system drop what it holds of the file."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 _READ = "import sys\nwith open(sys.argv[1], 'rb', buffering=0) as f:\n while f.read(1 << 24): pass"
 
 
 def write_shapes(path: Path, config: MoshiConfig) -> int:
-    """A sparse safetensors file of a language model in bfloat16, all zeros; returns its size in bytes."""
+    """A safetensors file of a language model in bfloat16, all zeros; returns its size in bytes."""
     with torch.device("meta"):
         state = published_state(Moshi(config))
     header: dict[str, Any] = {}
@@ -121,9 +142,11 @@ def write_shapes(path: Path, config: MoshiConfig) -> int:
         offset += size
     encoded = json.dumps(header).encode()
     encoded += b" " * (-len(encoded) % 8)
+    zeros = bytes(2**24)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(encoded)) + encoded)
-        file.truncate(8 + len(encoded) + offset)
+        for start in range(0, offset, len(zeros)):
+            file.write(zeros[: offset - start])
     return 8 + len(encoded) + offset
 
 

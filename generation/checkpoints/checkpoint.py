@@ -43,7 +43,7 @@ class Lora:
 class Checkpoint:
     """One model: which files, which sizes, which way of generating it was published with."""
 
-    label: str  # the folder, or owner/name@commit
+    label: str  # the folder's name, or owner/name@commit
     moshi_path: Path
     mimi_path: Path
     tokenizer_path: Path

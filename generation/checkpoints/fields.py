@@ -66,7 +66,7 @@ class Fields:
 
     def inner(self, name: str) -> "Fields":
         """An object inside this one; empty where the field is missing or null."""
-        return Fields(self._left.pop(name, None) or {}, f"{self.where}, {name},")
+        return Fields(self._left.pop(name, None) or {}, f"{self.where.rstrip(',')}, {name},")
 
     def names(self) -> tuple[str, ...]:
         """The fields that were not taken yet."""

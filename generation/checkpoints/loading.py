@@ -56,6 +56,7 @@ def load_moshi(
     if int8 and not fuse_lora:
         raise ValueError("int8 weights take a LoRA change in, they cannot keep it beside them")
     file = WeightFile(checkpoint.moshi_path)
+    file.read_ahead()
     found = sources((key for key in file.keys if not key.startswith(CONDITIONS)), MOSHI_RENAMES)
     with torch.device("meta"):
         moshi = Moshi(checkpoint.moshi)  # (1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from audio import SAMPLE_RATE_HZ
 from generation.checkpoints.fields import Fields
-from generation.checkpoints.moshi_config import check_heads, parse_gating, parse_positions, positions_name
+from generation.checkpoints.moshi_config import check_sizes, parse_gating, parse_positions, positions_name
 from generation.errors import CheckpointError
 from generation.mimi import MimiConfig
 from generation.streaming import TransformerConfig
@@ -85,7 +85,7 @@ def _transformer(fields: Fields, dim: int, frame_steps: int) -> TransformerConfi
         layer_scale=fields.optional("layer_scale", float) is not None,
         frame_steps=frame_steps,
     )
-    check_heads(config, fields.where)
+    check_sizes(config, fields.where)
     fields.finish()
     return config
 

@@ -31,7 +31,7 @@ def parse_moshi(fields: Fields) -> MoshiConfig:
     temporal = _temporal(fields, hidden_scale, layer_scale is not None)
     depth = _depth(fields, temporal, hidden_scale)
     try:
-        return MoshiConfig(
+        config = MoshiConfig(
             temporal=temporal,
             depth=depth,
             text_vocabulary=fields.take("text_card", int, 32_000),
@@ -45,6 +45,8 @@ def parse_moshi(fields: Fields) -> MoshiConfig:
         )
     except ValueError as exc:
         raise CheckpointError(f"{fields.where} describes no model that can be built: {exc}") from exc
+    check_sizes(config.depth_transformer, f"{fields.where}, depth transformer,")
+    return config
 
 
 def _refuse_what_is_not_built(fields: Fields) -> None:
@@ -77,7 +79,7 @@ def _temporal(fields: Fields, hidden_scale: float, layer_scale: bool) -> Transfo
         interleaved=interleaved,
         layer_scale=layer_scale,
     )
-    check_heads(config, fields.where)
+    check_sizes(config, fields.where)
     return config
 
 
@@ -100,12 +102,14 @@ def parse_gating(fields: Fields, name: str, default: str) -> bool:
     return kind == "silu"
 
 
-def check_heads(config: TransformerConfig, where: str) -> None:
-    """Raises CheckpointError unless width, heads and groups of heads divide."""
-    if config.num_heads < 1 or config.dim % config.num_heads or config.num_heads % max(config.kv_repeat, 1):
+def check_sizes(config: TransformerConfig, where: str) -> None:
+    """Raises CheckpointError unless all are positive, and width, heads and groups of heads divide."""
+    sizes = (config.dim, config.num_layers, config.num_heads, config.hidden, config.context, config.kv_repeat)
+    if min(sizes) < 1 or config.dim % config.num_heads or config.num_heads % config.kv_repeat:
         raise CheckpointError(
-            f"{where} asks for {config.num_heads} heads in groups of {config.kv_repeat} over a width of"
-            f" {config.dim}, which does not divide"
+            f"{where} asks for {config.num_layers} layers, {config.num_heads} heads in groups of"
+            f" {config.kv_repeat}, a width of {config.dim} and a context of {config.context}: they must be"
+            " positive and divide"
         )
 
 

@@ -17,10 +17,14 @@ from generation.errors import CheckpointError
 
 
 class Source(Protocol):
-    """A place with files. `label` says where it is and at which commit."""
+    """A place with files. `label` is its name and commit, fit to be shown to anybody; `where` is for the
+    errors of who runs this."""
 
     @property
     def label(self) -> str: ...
+
+    @property
+    def where(self) -> str: ...
 
     def find(self, name: str) -> Path | None:
         """The local path of a file, downloaded if need be; None when the place has no such file."""
@@ -36,6 +40,10 @@ class Folder:
     def label(self) -> str:
         return self.path.resolve().name  # the path may name a person, and labels are public
 
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
     def find(self, name: str) -> Path | None:
         path = self.path / name
         return path if path.is_file() else None
@@ -50,6 +58,10 @@ class Repository:
     @property
     def label(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
+
+    @property
+    def where(self) -> str:
+        return self.label
 
     def find(self, name: str) -> Path | None:
         from huggingface_hub import errors as hub
@@ -86,7 +98,7 @@ def _commit(path: Path) -> str | None:
 def place(model: str | Path) -> Source:
     """The folder or repository of that name. Raises CheckpointError when it can be neither."""
     path = Path(model)
-    if path.is_dir():
+    if str(model) and path.is_dir():
         return Folder(path)
     name, _, revision = str(model).partition("@")
     if isinstance(model, Path) or path.is_absolute() or name.count("/") != 1 or name.startswith("."):
@@ -103,8 +115,8 @@ def fetch(source: Source, name: str) -> Path:
     if name.startswith("file://") and isinstance(source, Folder):
         source, name = Folder(Path("/")), name.removeprefix("file://").lstrip("/")
     elif Path(name).is_absolute() or ".." in Path(name).parts or "://" in name or not name:
-        raise CheckpointError(f"the configuration of {source.label} names a file outside of it: {name!r}")
+        raise CheckpointError(f"the configuration of {source.where} names a file outside of it: {name!r}")
     path = source.find(name)
     if path is None:
-        raise CheckpointError(f"{source.label} has no {name}: download it again, or take another model")
+        raise CheckpointError(f"{source.where} has no {name}: download it again, or take another model")
     return path

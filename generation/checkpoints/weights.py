@@ -11,6 +11,7 @@ Pickles are never opened.
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ _OTHER_LAYOUTS = {
     "encoder.layers.": "in the layout of transformers: take the file of a -pytorch- repository",
 }
 SHOWN = 3  # keys in a message
+READ_AHEAD_BYTES = 2**24
 
 
 class WeightFile:
@@ -70,6 +72,20 @@ class WeightFile:
         """The tensor, as a view of the mapping."""
         tensor: Tensor = self._file.get_tensor(key)
         return tensor
+
+    def read_ahead(self) -> None:
+        """Read the whole file once, in order, in a thread, while the model is built.
+
+        The system keeps what was read, and the mapping finds it there: page by page, as they are first used,
+        a cold file comes slower (docs/LOG.md). The thread ends with the file's last byte or the process.
+        """
+        Thread(target=self._read_through, name="read-ahead", daemon=True).start()
+
+    def _read_through(self) -> None:
+        buffer = bytearray(READ_AHEAD_BYTES)
+        with self.path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
 
     def shape(self, key: str) -> tuple[int, ...]:
         return tuple(self._file.get_slice(key).get_shape())

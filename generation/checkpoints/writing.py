@@ -3,7 +3,7 @@
     folder/model.safetensors  tokenizer-….safetensors  tokenizer_….model  mimi_config.json  config.json
 
 config.json is removed first and written last, each file under another name until it is whole: a crash leaves
-a folder without config.json, which is refused or taken for none.
+the old checkpoint, or a folder without config.json, whose weights fit nothing then and are refused.
 """
 
 import json

@@ -10,6 +10,8 @@ published names. Not here: sampling, delays in time and what a frame's input is 
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Self
 
 import torch
@@ -99,9 +101,9 @@ class Moshi(nn.Module):
         `condition_B1E` is added to every frame's embedding; `num_slots`: see `Transformer.push`.
         """
         text_BF, *audio = tokens_BRF.unbind(dim=1)
-        x_BFE = self.text_emb(text_BF)
-        for embed, token_BF in zip(self.emb, audio, strict=True):
-            x_BFE = x_BFE + embed(token_BF)
+        # The published order, audio first: in bfloat16 another order is another sum.
+        vectors = [embed(token_BF) for embed, token_BF in zip(self.emb, audio, strict=True)]
+        x_BFE = reduce(add, [*vectors, self.text_emb(text_BF)])
         if condition_B1E is not None:
             x_BFE = x_BFE + condition_B1E.to(x_BFE.dtype)
         z_BFE = self.out_norm(self.transformer.push(state, x_BFE, live_B, num_slots))
