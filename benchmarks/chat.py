@@ -82,7 +82,7 @@ def main() -> None:
         )
         server.start()
         try:
-            _await_start(port)
+            _await_start(port, server)
             rows = [asyncio.run(_measure(port, _pid(server), num, args.seconds)) for num in args.sessions]
         finally:
             server.terminate()
@@ -107,9 +107,11 @@ def _pid(process: "multiprocessing.process.BaseProcess") -> int:
     return process.pid
 
 
-def _await_start(port: int) -> None:
-    deadline = time.monotonic() + 120
+def _await_start(port: int, server: "multiprocessing.process.BaseProcess") -> None:
+    deadline = time.monotonic() + 240
     while True:
+        if not server.is_alive():
+            raise SystemExit("the server ended at its start")
         try:
             httpx.get(f"http://127.0.0.1:{port}/livez").raise_for_status()
         except httpx.TransportError:
@@ -121,15 +123,16 @@ def _await_start(port: int) -> None:
 
 
 async def _measure(port: int, pid: int, num_sessions: int, seconds: float) -> dict[str, float]:
-    talking, livez_s = asyncio.Event(), list[float]()
+    all_seated, livez_s = asyncio.Barrier(num_sessions + 1), list[float]()
     talks = [
-        asyncio.create_task(_talk(port, seconds, talking, number / num_sessions))
+        asyncio.create_task(_talk(port, seconds, all_seated, number / num_sessions))
         for number in range(num_sessions)
     ]
-    await asyncio.sleep(3)  # all are seated and their decoders run
+    while all_seated.n_waiting < num_sessions:  # noqa: ASYNC110 (a barrier has no event for "all but one")
+        await asyncio.sleep(0.1)
     decoders = _children(pid)
     before = _cpu_s([pid]), _cpu_s(decoders)
-    talking.set()
+    await all_seated.wait()
     pulse = asyncio.create_task(_pulse(port, livez_s))
     await asyncio.sleep(seconds * 0.9)
     after = _cpu_s([pid]), _cpu_s(decoders)
@@ -147,7 +150,7 @@ async def _measure(port: int, pid: int, num_sessions: int, seconds: float) -> di
     }
 
 
-async def _talk(port: int, seconds: float, talking: asyncio.Event, phase: float) -> list[float]:
+async def _talk(port: int, seconds: float, all_seated: asyncio.Barrier, phase: float) -> list[float]:
     """One client; how long each reply took. The n-th audio message answers the n-th frame."""
     wav_T = decode((ASSETS / "kathleen_1.flac").read_bytes()).wav_T
     frames_FT = wav_T[: len(wav_T) // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES)
@@ -162,7 +165,7 @@ async def _talk(port: int, seconds: float, talking: asyncio.Event, phase: float)
                     replies_s.append(time.monotonic() - sent_at[len(replies_s)])
 
         listening = asyncio.create_task(listen())
-        await talking.wait()
+        await all_seated.wait()
         due = time.monotonic() + phase * FRAME_S  # people do not speak in step
         for number in range(round(seconds / FRAME_S)):
             await asyncio.sleep(max(due - time.monotonic(), 0))
