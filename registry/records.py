@@ -57,6 +57,29 @@ class Generation:
     metadata: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class GenerationFilter:
+    """Which generations are listed; None asks nothing. Raises `RegistryInputError` for a text or time that
+    cannot be asked about."""
+
+    created_from: datetime | None = None  # aware; this moment and later
+    created_before: datetime | None = None  # aware; earlier than this moment
+    model: str | None = None  # exactly
+    state: GenerationState | None = None
+
+    def __post_init__(self) -> None:
+        for at in (self.created_from, self.created_before):
+            if at is not None and at.tzinfo is None:
+                raise RegistryInputError(
+                    "a time to filter by must say its offset, such as 2026-11-25T10:00:00Z"
+                )
+        if self.model is not None and not _is_storable(self.model):
+            raise RegistryInputError("the model to filter by is no text that could be stored")
+
+
+EVERY_GENERATION = GenerationFilter()
+
+
 def uuid7(unix_ms: int | None = None) -> uuid.UUID:
     """A UUID that sorts by time: 48 bits of Unix milliseconds, 74 random bits. Source: RFC 9562, sec. 5.7.
 
