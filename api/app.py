@@ -15,6 +15,9 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import problems
+from api.access.rates import Rates
+from api.fetch import Fetcher
+from api.observe import Metrics
 from api.routes import detections, generations, health, marks
 from api.service import Service
 from api.settings import Settings
@@ -24,15 +27,23 @@ from api.workers import Workers
 def create_app(settings: Settings) -> FastAPI:
     """The application for these settings. Sets the number of torch's threads for the process."""
     torch.set_num_threads(settings.torch_threads)
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.workers = Workers(settings.num_workers, settings.max_waiting)
-        app.state.service = await to_thread.run_sync(Service.open, settings)
+        workers = app.state.workers = Workers(settings.num_workers, settings.max_waiting)
+        app.state.rates = Rates(
+            settings.requests_per_minute_key,
+            settings.requests_per_minute_address,
+            settings.requests_per_minute_everyone,
+        )
+        app.state.fetcher = Fetcher(settings.fetch_timeout_s)
+        service = app.state.service = await to_thread.run_sync(Service.open, settings, metrics.detection)
+        _add_gauges(metrics, workers, service)
         try:
             yield
         finally:
-            await to_thread.run_sync(app.state.service.close)
+            await to_thread.run_sync(service.close)
 
     app = FastAPI(
         title="Earmark",
@@ -43,7 +54,18 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         docs_url=None,
     )
-    problems.install(app, settings.retry_after_s)
+    problems.install(app, settings.retry_after_s, metrics)
+    app.state.metrics = metrics
     for routes in (marks, detections, generations, health):
         app.include_router(routes.router)
     return app
+
+
+def _add_gauges(metrics: Metrics, workers: Workers, service: Service) -> None:
+    """What is asked when somebody reads /metrics. A new part adds its line here."""
+    index = service.registry.index
+    metrics.gauge("earmark_places", "Requests that may be in progress.", lambda: workers.num_places)
+    metrics.gauge("earmark_places_taken", "Requests in progress.", lambda: workers.num_taken)
+    metrics.gauge("earmark_queue_depth", "Requests that wait for a worker.", lambda: workers.num_waiting)
+    metrics.gauge("earmark_index_lag", "Changes the index has not replayed.", lambda: index.status().lag)
+    metrics.gauge("earmark_index_windows", "Windows in the index.", lambda: index.status().num_windows)

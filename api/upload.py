@@ -7,15 +7,21 @@ inside is sniffed from the bytes by `audio.decode`."""
 
 import sys
 from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 import anyio
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from api.errors import BodyTooLarge, UnsupportedMediaType, UploadError
 
+Model = TypeVar("Model", bound=BaseModel)
+
 FORM_FIELD = "file"
+MAX_JSON_BYTES = 10_000
 _FORM_OVERHEAD_BYTES = 10_000  # boundaries, part headers and small fields around the file
 _RAW_TYPES = ("application/octet-stream", "application/ogg", "video/mp4", "video/ogg")
 """What clients send for audio files beside audio/*: unknown, and containers that could also hold a film."""
@@ -32,7 +38,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
 
     Raises UnsupportedMediaType, BodyTooLarge, UploadError (malformed form, empty body, too slow), and
     starlette's ClientDisconnect."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     try:
         with anyio.fail_after(timeout_s):
             if media_type == "multipart/form-data":
@@ -45,6 +51,25 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
         f"the content type is {media_type or 'missing'}; send the file itself as audio/* (for example "
         f"audio/wav), or multipart/form-data with the field '{FORM_FIELD}'"
     )
+
+
+async def read_json(request: Request, model: type[Model], timeout_s: float) -> Model:
+    """A small JSON body as `model`. Raises BodyTooLarge, UploadError, and FastAPI's
+    RequestValidationError."""
+    try:
+        with anyio.fail_after(timeout_s):
+            data = b"".join([chunk async for chunk in _counted(request, MAX_JSON_BYTES)])
+    except TimeoutError:
+        raise UploadError(f"the body did not arrive within {timeout_s:g} s") from None
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as exc:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in exc.errors()]) from exc
+
+
+def media_type_of(request: Request) -> str:
+    """The body's type without its parameters, in lower case; empty when it was not said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _read_form(request: Request, max_bytes: int) -> bytes:

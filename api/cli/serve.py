@@ -30,10 +30,22 @@ def run(args: argparse.Namespace) -> int:
     chosen = settings(args)
     import uvicorn
 
+    from api import logs
     from api.app import create_app
 
+    logs.configure()
     app = _with_short_start_errors(create_app(chosen))
-    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, lifespan="on"))
+    config = uvicorn.Config(
+        app,
+        host=args.host,
+        port=args.port,
+        lifespan="on",
+        log_config=None,  # ours, set above
+        access_log=False,  # it would hold addresses; api.problems.Edge logs what may be logged
+        server_header=False,
+        timeout_graceful_shutdown=chosen.stop_timeout_s,
+    )
+    server = uvicorn.Server(config)
     try:
         server.run()
     except SystemExit:
