@@ -46,6 +46,7 @@ class Server:
 
     client: httpx.Client  # with a key for everything
     anonymous: httpx.Client  # without one
+    app: FastAPI
     service: Service
     workers: Workers
 
@@ -129,7 +130,7 @@ def server() -> Iterator[Server]:
         with running(app) as base_url, httpx.Client(base_url=base_url, timeout=120) as anonymous:
             key = app.state.service.accounts.create("tests", set(Scope)).text
             with httpx.Client(base_url=base_url, timeout=120, headers=bearer(key)) as client:
-                yield Server(client, anonymous, app.state.service, app.state.workers)
+                yield Server(client, anonymous, app, app.state.service, app.state.workers)
 
 
 @pytest.fixture(scope="session")
