@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
             settings.requests_per_minute_key,
             settings.requests_per_minute_address,
             settings.requests_per_minute_everyone,
+            settings.wrong_keys_per_minute_address,
         )
         app.state.fetcher = Fetcher(settings.fetch_timeout_s)
         service = app.state.service = await to_thread.run_sync(Service.open, settings, metrics.detection)

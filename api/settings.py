@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     """Rates in any 60 s: for each key, for each address without a key, and together; the last is what two
     cores can do. Health checks count nowhere."""
 
+    wrong_keys_per_minute_address: int = Field(default=20, ge=1)
+    """More wrong keys than this, and no key from that address is looked up until the minute is over."""
+
     near_duplicates_per_hour_key: int = Field(default=300, ge=1)
     near_duplicates_per_hour_address: int = Field(default=20, ge=1)
     """Distinct variants of nearly the same audio that one caller may ask about (api/access/budget.py)."""

@@ -60,13 +60,14 @@ class MovingWindow:
 
 
 class Rates:
-    """The three limits of one event loop, in requests a minute."""
+    """The limits of one event loop, in requests a minute; `wrong_keys` is for each address, and when it is
+    used up no key from there is looked up."""
 
-    def __init__(self, per_key: int, per_address: int, everyone: int) -> None:
+    def __init__(self, per_key: int, per_address: int, everyone: int, wrong_keys: int) -> None:
         self._per_key = MovingWindow(per_key)
         self._per_address = MovingWindow(per_address)
         self._everyone = MovingWindow(everyone)
-        self._failures = MovingWindow(FAILURES)
+        self._wrong_keys = MovingWindow(wrong_keys)
 
     def take(self, visitor: Visitor) -> None:
         """Count one request, or raise TooManyRequests and count none."""
@@ -82,15 +83,15 @@ class Rates:
         own.take(visitor.name)
         self._everyone.take(_EVERYONE)
 
-    def check_failures(self, visitor: Visitor) -> None:
+    def check_wrong_keys(self, visitor: Visitor) -> None:
         """Raises TooManyRequests when too many wrong keys came from this address."""
-        wait_s = self._failures.wait_s(visitor.network)
+        wait_s = self._wrong_keys.wait_s(visitor.network)
         if wait_s > 0:
             raise TooManyRequests("too many wrong API keys came from this address; wait", math.ceil(wait_s))
 
-    def count_failure(self, visitor: Visitor) -> None:
+    def count_wrong_key(self, visitor: Visitor) -> None:
         """Note a wrong key from this address."""
-        self._failures.take(visitor.network)
+        self._wrong_keys.take(visitor.network)
 
 
 def network(address: str | None) -> str:

@@ -39,14 +39,14 @@ async def admit(connection: HTTPConnection) -> Visitor:
     if header is None:
         rates.take(nobody)
         return nobody
-    rates.check_failures(nobody)
+    rates.check_wrong_keys(nobody)
     try:
         scheme, _, text = header.partition(" ")
         if scheme.lower() != "bearer":
             raise InvalidKey("the header Authorization must read: Bearer, a space, and an API key")
         caller = await to_thread.run_sync(service.accounts.identify, text.strip())
     except InvalidKey:
-        rates.count_failure(nobody)
+        rates.count_wrong_key(nobody)
         raise
     visitor = Visitor(caller, nobody.network)
     rates.take(visitor)

@@ -1,5 +1,6 @@
 """GET /v1/generations: one for anyone, all of them, in pages or as a file, for auditors."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated
@@ -8,6 +9,7 @@ from uuid import UUID
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
 
 from api import errors, export
 from api.export import ExportFormat
@@ -22,9 +24,22 @@ MAX_PAGE = 200
 ROWS_HEADER = "Earmark-Num-Generations"
 
 
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _moment(text: str) -> str:
+    """Refuses what pydantic would take beyond RFC 3339: numbers, days, times without offset."""
+    if not RFC_3339.fullmatch(text):
+        raise ValueError("a time such as 2026-11-25T10:00:00Z is expected")
+    return text
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
 def _filter(
-    created_from: Annotated[datetime | None, Query(description="This moment and later; with offset.")] = None,
-    created_before: Annotated[datetime | None, Query(description="Earlier than this; with offset.")] = None,
+    created_from: Annotated[Moment | None, Query(description="This moment and later.")] = None,
+    created_before: Annotated[Moment | None, Query(description="Earlier than this.")] = None,
     model: Annotated[str | None, Query(max_length=100)] = None,
     state: GenerationState | None = None,
 ) -> GenerationFilter:

@@ -123,6 +123,7 @@ def server() -> Iterator[Server]:
             requests_per_minute_key=MANY,
             requests_per_minute_address=MANY,
             requests_per_minute_everyone=MANY,
+            wrong_keys_per_minute_address=MANY,
             near_duplicates_per_hour_address=MANY,
             near_duplicates_per_hour_key=MANY,
         )

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.access.accounts import ANONYMOUS, Caller, Visitor
-from api.access.rates import FAILURES, MovingWindow, Rates, network
+from api.access.rates import MovingWindow, Rates, network
 from api.errors import TooManyRequests
 
 
@@ -59,7 +59,7 @@ def keyed(key_id: str, address: str = "192.0.2.1") -> Visitor:
 
 
 def test_keys_addresses_and_everyone_have_limits_of_their_own() -> None:
-    rates = Rates(per_key=2, per_address=1, everyone=5)
+    rates = Rates(per_key=2, per_address=1, everyone=5, wrong_keys=9)
     nobody = Visitor(ANONYMOUS, "192.0.2.1")
     rates.take(nobody)
     with pytest.raises(TooManyRequests, match="you have") as refused:
@@ -77,7 +77,7 @@ def test_keys_addresses_and_everyone_have_limits_of_their_own() -> None:
 
 def test_a_refused_request_counts_nowhere() -> None:
     """Otherwise one impatient client uses up everyone's limit."""
-    rates = Rates(per_key=9, per_address=1, everyone=3)
+    rates = Rates(per_key=9, per_address=1, everyone=3, wrong_keys=9)
     nobody = Visitor(ANONYMOUS, "192.0.2.1")
     rates.take(nobody)
     for _ in range(10):
@@ -88,14 +88,14 @@ def test_a_refused_request_counts_nowhere() -> None:
 
 
 def test_wrong_keys_are_counted_by_address() -> None:
-    rates = Rates(9, 9, 9)
+    rates = Rates(9, 9, 9, wrong_keys=3)
     visitor, other = Visitor(ANONYMOUS, "192.0.2.1"), Visitor(ANONYMOUS, "192.0.2.2")
-    for _ in range(FAILURES):
-        rates.check_failures(visitor)
-        rates.count_failure(visitor)
+    for _ in range(3):
+        rates.check_wrong_keys(visitor)
+        rates.count_wrong_key(visitor)
     with pytest.raises(TooManyRequests, match="wrong API keys"):
-        rates.check_failures(visitor)
-    rates.check_failures(other)
+        rates.check_wrong_keys(visitor)
+    rates.check_wrong_keys(other)
 
 
 @pytest.mark.parametrize(
