@@ -52,7 +52,7 @@ def running_server(settings: Mapping[str, str] | None = None) -> Iterator[httpx.
 
 @contextlib.contextmanager
 def _server_process(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     log_path = folder / "server.log"
     command = _earmark(folder, "serve", "--host", "127.0.0.1", "--port", str(port))
     environment = {**_environment(), **settings}
@@ -61,7 +61,7 @@ def _server_process(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         base_url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, base_url, log_path)
+        wait_until_ready(process, base_url, log_path)
         yield base_url
     finally:
         _stop(process, log_path)
@@ -85,7 +85,7 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("EARMARK_")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that was free a moment ago. Should another process take it first, the server does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -93,7 +93,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path: Path) -> None:
     deadline_s = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
