@@ -50,6 +50,9 @@ def configure() -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
             # Its access lines would hold the client's address and query.
-            "loggers": {"uvicorn.access": {"level": "CRITICAL"}},
+            "loggers": {
+                "uvicorn.access": {"level": "CRITICAL"},
+                "alembic.runtime.plugins": {"level": "WARNING"},  # one line for each that it could have
+            },
         }
     )

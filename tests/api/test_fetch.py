@@ -311,7 +311,7 @@ def test_json_that_does_not_fit_is_422(server: Server, body: object) -> None:
 
 def test_json_is_for_detections_alone_and_small(server: Server) -> None:
     assert server.client.post("/v1/marks", json={"url": "http://a.b"}).status_code == 415
-    assert detect_url(server, {"url": "x" * 20_000}).status_code == 413
+    assert detect_url(server, {"url": "x" * 100_000}).status_code == 413
     broken = server.client.post(
         "/v1/detections", content=b"\xff{", headers={"Content-Type": "application/json"}
     )
