@@ -31,6 +31,12 @@ def memory_mib(pid: int, field: str) -> float:
     return int(line.split()[1]) / _MIB
 
 
+def cpu_s(pid: int) -> float:
+    """Processor seconds of a process and of all its children that have ended, in user and kernel."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def own_child() -> int:
     """The one process that this process has started and not waited for."""
     (pid,) = children(os.getpid())
