@@ -18,7 +18,7 @@ from api import problems
 from api.access.rates import Rates
 from api.fetch import Fetcher
 from api.observe import Metrics
-from api.routes import detections, generations, health, marks
+from api.routes import detections, generations, health, log, marks
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
@@ -57,16 +57,17 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app, settings.retry_after_s, metrics)
     app.state.metrics = metrics
-    for routes in (marks, detections, generations, health):
+    for routes in (marks, detections, generations, log, health):
         app.include_router(routes.router)
     return app
 
 
 def _add_gauges(metrics: Metrics, workers: Workers, service: Service) -> None:
     """What is asked when somebody reads /metrics. A new part adds its line here."""
-    index = service.registry.index
+    index, log_waiting_s = service.registry.index, service.registry.log.waiting_s
     metrics.gauge("earmark_places", "Requests that may be in progress.", lambda: workers.num_places)
     metrics.gauge("earmark_places_taken", "Requests in progress.", lambda: workers.num_taken)
     metrics.gauge("earmark_queue_depth", "Requests that wait for a worker.", lambda: workers.num_waiting)
     metrics.gauge("earmark_index_lag", "Changes the index has not replayed.", lambda: index.status().lag)
     metrics.gauge("earmark_index_windows", "Windows in the index.", lambda: index.status().num_windows)
+    metrics.gauge("earmark_log_waiting_seconds", "Age of the oldest entry not in the log.", log_waiting_s)

@@ -6,7 +6,8 @@ agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
-Not in this version: (3), no weights are installed, and (8); both are said in the result.
+Not in this version: (3), no weights are installed, and the result says so. (8) is where the key is: in
+`api.service`.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from api.agreement import WHOLE, agreement, is_clear
 from api.audible import Audible, audible
 from api.evidence import Named
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
+from api.signing import LIMIT
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
 from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
@@ -38,7 +40,7 @@ MAX_NAMED = 4
 LIMITS = (
     "Speed or pitch changes, heavy noise and very low bit rates can hide the mark and the fingerprint.",
     "A mark can be removed or copied; no technique here is proof by itself.",
-    "This result is not signed.",
+    LIMIT,
 )
 
 
@@ -77,7 +79,7 @@ def detect(
         evidence.registry_row(registry, mark, named),
     ]
     issued = _attributed(registry, judgement, judged, clear)
-    return _result(data, decoded, rows, judgement, issued)  # (8): null
+    return _result(data, decoded, rows, judgement, issued)
 
 
 def _too_little(decoded: Decoded, heard: Audible) -> str:
@@ -176,7 +178,8 @@ def _attributed(
 def _result(
     data: bytes, decoded: Decoded, rows: list[Evidence], judgement: Judgement, issued: Generation | None
 ) -> Detection:
-    """(8) The answer; its time is also when the audio is gone, since nothing holds it after this call."""
+    """The answer, not signed yet; its time is also when the audio is gone: nothing holds it after this
+    call."""
     now = datetime.now(UTC)
     source = decoded.source
     return Detection(

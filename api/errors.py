@@ -29,6 +29,9 @@ from registry import (
     DatabaseUnavailable,
     GenerationClosed,
     IndexUnavailable,
+    LogDamaged,
+    LogRefused,
+    LogUnavailable,
     RegistryError,
     RegistryInputError,
     UnknownGeneration,
@@ -131,6 +134,7 @@ class Kind:
     status: HTTPStatus
     title: str
     retry: bool = False  # answered with Retry-After
+    detail: str | None = None  # said in place of the error's own sentence, which is for the operator
 
     @property
     def type_uri(self) -> str:
@@ -159,6 +163,13 @@ TOO_MANY = Kind("too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many req
 NOT_FETCHED = Kind("url-not-fetched", HTTPStatus.UNPROCESSABLE_ENTITY, "The URL gives no file")
 CONFLICT = Kind("idempotency-conflict", HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key was used")
 AT_WORK = Kind("request-at-work", HTTPStatus.CONFLICT, "The same request is at work", retry=True)
+LOG_UNAVAILABLE = Kind(
+    "log-unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "The transparency log takes no entry now",
+    retry=True,
+    detail="the log does not answer or takes no entry, and without it nothing is released: try again",
+)
 
 TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (BodyTooLarge, TOO_LARGE),
@@ -182,6 +193,9 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (RegistryInputError, INVALID),
     (DatabaseUnavailable, UNAVAILABLE),
     (IndexUnavailable, UNAVAILABLE),
+    (LogUnavailable, LOG_UNAVAILABLE),
+    (LogRefused, LOG_UNAVAILABLE),
+    (LogDamaged, LOG_UNAVAILABLE),
     # Another process took this one for dead while it was marking; nothing was released.
     (GenerationClosed, UNAVAILABLE),
 )

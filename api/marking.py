@@ -7,14 +7,16 @@ The order of writes, and what a crash after each leaves; nothing is released bef
 (3) mark, at the file's own rate            as (2)
 (4) fingerprints of the marked audio        as (2), with what was written; searchable
 (5) encode                                  as (4)
-(6) finish                                  a row "complete" of audio that nobody received
-(7) return: the caller may release          the same row; whatever was received is in the registry
+(6) finish, with the released file's hash   a row "complete" of audio that nobody received
+(7) log: wait for the receipt               as (6); the entry may become public without us
+(8) return: the caller may release          the same row; whatever was received is in registry and log
 
 What is fingerprinted is the marked audio at 24 kHz, mono: what a decoder makes of the released file, up to
 the loss of its codec. An error in (3) to (6) aborts the generation and releases nothing. Not covered:
 streaming; the whole file is marked before its first byte leaves."""
 
 import contextlib
+import hashlib
 import logging
 import re
 from collections.abc import Iterator
@@ -40,6 +42,7 @@ from audio import (
     writable_containers,
 )
 from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from registry.log import Receipt
 from watermark import Embedder
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,7 @@ class MarkedFile:
     generation_id: UUID
     content_id: int  # 48 bits
     created_at: datetime  # aware UTC
+    receipt: Receipt  # that the log holds it; with the salt, so for whom the file is for
 
     @property
     def content_id_hex(self) -> str:
@@ -104,8 +108,8 @@ def mark_file(
 
     Without a `container` (one of `audio.writable_containers()`) the file's own stays when we can write it,
     else it becomes WAV; a lossy codec keeps its bit rate within MIN_BIT_RATE and MAX_BIT_RATE.
-    Raises AudioError for bytes that give no audio, RegistryError when the registry cannot take it. Either way
-    nothing was released.
+    Raises AudioError for bytes that give no audio, RegistryError when the registry or its log cannot take it.
+    Either way nothing was released.
     """
     native = decode_native(data, limits)  # (1)
     new = NewGeneration(origin.system, origin.system_version, origin.model, native.source.sample_rate_hz)
@@ -116,7 +120,8 @@ def mark_file(
         )  # (3)
         _push(recording, marked_CT, native.source.sample_rate_hz)  # (4)
         encoded, written = _encode(NativeAudio(marked_CT, native.source), container)  # (5)
-        recording.finish()  # (6)
+        recording.finish(hashlib.sha256(encoded).digest())  # (6)
+    receipt = registry.log.wait(generation.generation_id)  # (7)
     return MarkedFile(
         encoded,
         written,
@@ -124,7 +129,8 @@ def mark_file(
         generation.generation_id,
         generation.content_id,
         generation.created_at,
-    )  # (7)
+        receipt,
+    )  # (8)
 
 
 @contextlib.contextmanager

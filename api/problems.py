@@ -125,7 +125,7 @@ def install(app: FastAPI, retry_after_s: int, metrics: Metrics) -> None:
         if kind is errors.INTERNAL:
             raise exc  # to Edge, which logs it
         wait_s = exc.retry_after_s if isinstance(exc, errors.TooManyRequests) else retry_after_s
-        return answer(request, kind, str(exc), errors.extensions_of(exc), wait_s)
+        return answer(request, kind, kind.detail or str(exc), errors.extensions_of(exc), wait_s)
 
     async def on_http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)

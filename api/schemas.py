@@ -67,6 +67,9 @@ class DetectorVersion(_Model):
     name: str
     version: str
     weights_sha256: str | None
+    log_index: int | None = Field(
+        default=None, description="Log entry of this release; null: the log took none when the service began."
+    )
 
 
 class Segment(_Model):
@@ -167,7 +170,19 @@ class Detection(_Model):
     )
     limits: list[str]
     retention: Retention
-    signature: str | None = Field(default=None, description="null: results are not signed yet.")
+    signature: str | None = Field(
+        default=None,
+        description="A line of the log's key over the canonical JSON (RFC 8785) of all other members.",
+    )
+
+
+class SignatureCheck(_Model):
+    """The answer of POST /v1/detections/check: whether this service signed the result, and why not."""
+
+    valid: bool
+    signed_by: str | None = Field(description="The public key, null when it is not valid.")
+    reason: str | None
+    detail: str | None
 
 
 class Problem(BaseModel):

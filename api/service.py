@@ -9,6 +9,7 @@ Safe to call from several threads. Everything here blocks; whoever has an event 
 thread. Not here: HTTP, limits on concurrency (`api.workers`).
 """
 
+import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from api import detection, marking
+from api import detection, marking, releases, signing
 from api.access.accounts import Accounts, Visitor
 from api.access.budget import NearDuplicates
 from api.access.certainty import present
@@ -29,7 +30,10 @@ from api.schemas import Detection, GenerationPage, GenerationRecord, Readiness
 from api.settings import Settings
 from audio import DecodeLimits
 from registry import GenerationFilter, Registry, RegistryError
+from registry.log import LogFiles
 from watermark import Detector, Embedder, Key
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Service:
     embedder: Embedder
     detector: Detector
     key_id: str  # public name of the watermark key
+    release_index: int | None  # log entry of the detectors that judge; api/releases.py
     secret: ServerSecret
     accounts: Accounts
     near_duplicates: NearDuplicates
@@ -56,14 +61,15 @@ class Service:
         """
         secret = ServerSecret.load_or_create(settings.server_secret_path)
         key = Key.load_or_create(settings.key_path)
-        url = settings.database_url
-        registry = Registry.open(url.get_secret_value() if url else settings.data_dir)
+        registry = open_registry(settings)
+        detector = Detector.load(key=key)
         return cls(
             settings=settings,
             registry=registry,
             embedder=Embedder.load(key=key),
-            detector=Detector.load(key=key),
+            detector=detector,
             key_id=key.key_id,
+            release_index=releases.log_release(registry, detector),
             secret=secret,
             accounts=Accounts(registry.keys, secret),
             near_duplicates=NearDuplicates(),
@@ -91,17 +97,19 @@ class Service:
         return marking.mark_file(data, origin, self.registry, self.embedder, self._limits, container)
 
     def detect(self, data: bytes, visitor: Visitor | None = None) -> Detection:
-        """Judge one audio file; see `api.detection`. `.model_dump(mode="json")` is the object that REST
-        answers.
+        """Judge one audio file and sign what was found; see `api.detection`. `.model_dump(mode="json")` is
+        the object that REST answers.
 
         `visitor` is who asks over REST: their budget is spent (TooManyRequests), and who has no key gets
-        words for numbers. None: the operator, on the command line.
+        words for numbers; what is signed is what is answered. None: the operator, on the command line.
         """
         found = detection.detect(
             data, self.registry, self.detector, self._limits, lambda wav_T: self._spend(visitor, wav_T)
         )
         self.on_detection(found)
-        return present(found, exact=visitor is None or not visitor.caller.is_anonymous)
+        stamped = releases.stamped(found, self.release_index)
+        shown = present(stamped, exact=visitor is None or not visitor.caller.is_anonymous)
+        return signing.sign(shown, self.registry.log.key)
 
     def _spend(self, visitor: Visitor | None, wav_T: NDArray[np.float32]) -> None:
         if visitor is not None:
@@ -130,7 +138,7 @@ class Service:
 
         The key was loaded, or the service would not be open.
         """
-        checks = {"key": "ok", "database": "ok", "index": "ok", "disk": "ok"}
+        checks = {"key": "ok", "database": "ok", "index": "ok", "log": "ok", "disk": "ok"}
         try:
             self.registry.generations(limit=1)
         except RegistryError as exc:
@@ -139,6 +147,12 @@ class Service:
             self.registry.index.catch_up()
         except RegistryError as exc:
             checks["index"] = str(exc)
+        try:
+            self.registry.log.checkpoint()
+            self.registry.log.signer.last_signed()
+        except RegistryError as exc:
+            log.warning("the transparency log does not work: %s", exc)
+            checks["log"] = "it takes no entries: the service's own log says why"
         folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent
         if shutil.disk_usage(folder).free < self.settings.min_free_disk_bytes:
             checks["disk"] = f"less than {self.settings.min_free_disk_bytes / 1e6:.0f} MB are free"
@@ -152,3 +166,10 @@ class Service:
             max_input_bytes=self.settings.max_body_bytes,
             max_decoded_bytes=self.settings.max_decoded_bytes,
         )
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of these settings, with its log in the data folder, wherever the database is."""
+    url = settings.database_url
+    location = url.get_secret_value() if url else settings.data_dir
+    return Registry.open(location, log_files=LogFiles.in_folder(settings.data_dir, settings.log_signed_file))

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     key_file: Path | None = None
     """The watermark key; None: `keys/watermark.key` in the data folder. Made on first use with mode 0600."""
 
+    log_signed_file: Path | None = None
+    """The record of the last tree that the log signed; None: `keys/log.signed` in the data folder. On another
+    disk than the data folder it also tells when the whole folder came back from an old backup."""
+
     max_body_bytes: int = Field(default=25_000_000, ge=1)
     """Largest request body, counted as it arrives; about 4.3 minutes of 16-bit mono at 48 kHz."""
 

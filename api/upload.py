@@ -54,17 +54,24 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
 
 
 async def read_json(request: Request, model: type[Model], timeout_s: float) -> Model:
-    """A small JSON body as `model`. Raises BodyTooLarge, UploadError, and FastAPI's
-    RequestValidationError."""
-    try:
-        with anyio.fail_after(timeout_s):
-            data = b"".join([chunk async for chunk in _counted(request, MAX_JSON_BYTES)])
-    except TimeoutError:
-        raise UploadError(f"the body did not arrive within {timeout_s:g} s") from None
+    """A small JSON body as `model`. Raises as `read_json_bytes`, and FastAPI's RequestValidationError."""
+    data = await read_json_bytes(request, MAX_JSON_BYTES, timeout_s)
     try:
         return model.model_validate_json(data)
     except ValidationError as exc:
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in exc.errors()]) from exc
+
+
+async def read_json_bytes(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """The bytes of a JSON body, not parsed. Raises as `read_upload`."""
+    media_type = media_type_of(request)
+    if media_type != "application/json":
+        raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
+    try:
+        with anyio.fail_after(timeout_s):
+            return b"".join([chunk async for chunk in _counted(request, max_bytes)])
+    except TimeoutError:
+        raise UploadError(f"the body did not arrive within {timeout_s:g} s") from None
 
 
 def media_type_of(request: Request) -> str:

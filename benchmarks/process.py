@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from audio.sandbox import CHILD_PROGRAM
+
 _MIB = 1024  # /proc counts in KiB
 
 
@@ -43,6 +45,11 @@ def own_child() -> int:
     return pid
 
 
+def _is_decoder(pid: int) -> bool:
+    """Not between fork and exec, where the child still is a copy of the server, with all of its memory."""
+    return CHILD_PROGRAM.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 class Watch:
     """Samples of one process, taken in a thread for as long as the block lasts."""
 
@@ -72,7 +79,8 @@ class Watch:
                 self.num_threads.append(len(list(Path(f"/proc/{self._pid}/task").iterdir())))
             for child in children(self._pid):
                 with suppress(OSError, ValueError):
-                    self.child_peak_mib = max(self.child_peak_mib, memory_mib(child, "VmHWM"))
+                    if _is_decoder(child):
+                        self.child_peak_mib = max(self.child_peak_mib, memory_mib(child, "VmHWM"))
 
 
 def growth(samples: Sequence[float]) -> float:

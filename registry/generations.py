@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql
 from audio import SAMPLE_RATE_HZ
 from registry.changelog import pack_codes, pack_informative
 from registry.errors import GenerationClosed, RegistryError, RegistryInputError, UnknownGeneration
+from registry.log import outbox
 from registry.records import (
     EVERY_GENERATION,
     Generation,
@@ -48,7 +49,7 @@ class Chunk:
 def begin(
     connection: Connection, new: NewGeneration, owner: int, draw: Callable[[], int] = draw_content_id
 ) -> Generation:
-    """Insert an open generation under fresh ids; draws again when a content id is taken."""
+    """Insert an open generation and its log entry; draws again when a content id is taken."""
     for _ in range(CONTENT_ID_DRAWS):
         values = {
             "generation_id": uuid7(),
@@ -68,7 +69,9 @@ def begin(
         )
         row = connection.execute(statement).one_or_none()
         if row is not None:
-            return _generation(row)
+            generation = _generation(row)
+            outbox.generation_begun(connection, generation)
+            return generation
     raise RegistryError(f"{CONTENT_ID_DRAWS} random content ids in a row were taken: the generator is broken")
 
 
@@ -100,16 +103,24 @@ def append(connection: Connection, generation_id: uuid.UUID, chunk: Chunk, num_s
 
 
 def finish(
-    connection: Connection, generation_id: uuid.UUID, num_samples: int, pcm_sha256: bytes
+    connection: Connection,
+    generation_id: uuid.UUID,
+    num_samples: int,
+    pcm_sha256: bytes,
+    file_sha256: bytes | None = None,
 ) -> Generation:
-    """Close as complete. Raises `UnknownGeneration`; `GenerationClosed` when it was aborted, or was completed
-    with other audio."""
+    """Close as complete, with a log entry that commits to the samples and, if given, to the released file.
+
+    Raises `UnknownGeneration`; `GenerationClosed` when it was aborted, or was completed with other audio.
+    """
     ordinal, state = _lock(connection, generation_id)
     if state is GenerationState.OPEN:
         _close(connection, ordinal, GenerationState.COMPLETE, num_samples=num_samples, pcm_sha256=pcm_sha256)
     generation = get(connection, generation_id)
     if generation.state is not GenerationState.COMPLETE or generation.pcm_sha256 != pcm_sha256.hex():
         raise _closed(generation_id, generation.state)
+    if state is GenerationState.OPEN:
+        outbox.generation_finished(connection, generation, file_sha256)
     return generation
 
 
@@ -120,7 +131,11 @@ def abort(connection: Connection, generation_id: uuid.UUID) -> Generation:
         raise _closed(generation_id, state)
     if state is GenerationState.OPEN:
         _close(connection, ordinal, GenerationState.ABORTED)
-    return get(connection, generation_id)
+    generation = get(connection, generation_id)
+    if state is GenerationState.OPEN:
+        assert generation.finished_at is not None
+        outbox.generation_aborted(connection, generation_id, generation.finished_at)
+    return generation
 
 
 def recover(connection: Connection, own_number: int) -> int:
@@ -138,7 +153,12 @@ def recover(connection: Connection, own_number: int) -> int:
         if free.scalar_one():
             statement = update(GenerationRow).where(is_open, GenerationRow.owner == owner)
             values = {"state": GenerationState.ABORTED.value, "finished_at": func.clock_timestamp()}
-            num_aborted += connection.execute(statement.values(values)).rowcount
+            closed = statement.values(values).returning(
+                GenerationRow.generation_id, GenerationRow.finished_at
+            )
+            for row in connection.execute(closed).all():
+                outbox.generation_aborted(connection, row.generation_id, row.finished_at)
+                num_aborted += 1
     return num_aborted
 
 

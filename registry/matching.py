@@ -20,7 +20,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -86,6 +86,7 @@ class Null:
     log_k: float
     num_negatives: int
     weights_sha256: str
+    share_below_p: Mapping[str, float] = field(default_factory=dict)  # of real negatives, as measured
 
     @classmethod
     def load(cls, path: Path = WEIGHTS / "calibration.json") -> Self:

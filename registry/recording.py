@@ -101,16 +101,19 @@ class Recording:
         if self._num_samples - self._num_samples_written >= WRITE_EVERY_SAMPLES:
             self._write()
 
-    def finish(self) -> Generation:
+    def finish(self, file_sha256: bytes | None = None) -> Generation:
         """Fingerprint the tail, write it, and close the generation as complete with duration and hash.
 
-        May be called again after `DatabaseUnavailable`. Raises `GenerationClosed`.
+        `file_sha256` is of the file to be released, so that its receipt can vouch for every byte; None for a
+        stream. May be called again after `DatabaseUnavailable`. Raises `GenerationClosed`.
         """
         self._end_of_audio()
         with self._database.transaction() as connection:
             self._append(connection)
             digest = self._sha256.digest()
-            generation = generations.finish(connection, self.generation_id, self._num_samples, digest)
+            generation = generations.finish(
+                connection, self.generation_id, self._num_samples, digest, file_sha256
+            )
         self.state = RecordingState.FINISHED
         return generation
 

@@ -5,6 +5,9 @@ generation             one row for each utterance that was, or was about to be, 
 fp_model               the fingerprint networks whose codes are in the registry
 fingerprint            packed windows of one chunk of one generation; rows are never changed or removed
 fingerprint_changelog  one row for each fingerprint row, in commit order: what replicas replay
+log_entry              the transparency log's entries; without an index yet: the outbox of the sequencer
+log_salt               what opens the commitments in them; the one table of the log whose rows may go
+log_key                which key signs the log of this database
 
 A generation holds about 250 bytes, a window 128 bytes of codes plus about 16 of overhead. Windows are packed
 because one row for each window costs 1.2 to 1.4 times the space and reads at half the speed.
@@ -31,6 +34,7 @@ CONTENT_ID_BITS = 48  # twin: the check on generation.content_id there
 LOCK_SPACE = 0x6561726D  # "earm"
 LOCK_CHANGELOG = 1  # twin: the trigger function in migrations/versions/0001_registry.py
 LOCK_MIGRATIONS = 2  # twin: migrations/env.py
+LOCK_LOG = 3  # of the one process that sequences (registry/log/sequencer.py)
 
 
 class GenerationState(enum.StrEnum):
@@ -105,3 +109,29 @@ class ChangelogRow(Base):
     created_at: Mapped[datetime]
     generation_ordinal: Mapped[int] = mapped_column(BigInteger)
     first_window: Mapped[int] = mapped_column(Integer)
+
+
+class LogEntryRow(Base):
+    __tablename__ = "log_entry"
+
+    # Rises in the order of insertion; a rolled back insert leaves a gap. The log's own number is below.
+    entry_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    log_index: Mapped[int | None] = mapped_column(BigInteger)  # gap-free; set once, by the sequencer
+    kind: Mapped[str]
+    generation_id: Mapped[uuid.UUID | None]
+    leaf: Mapped[bytes]  # canonical JSON
+    created_at: Mapped[datetime]
+
+
+class LogSaltRow(Base):
+    __tablename__ = "log_salt"
+
+    generation_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    salt: Mapped[bytes]  # 32 bytes
+
+
+class LogKeyRow(Base):
+    __tablename__ = "log_key"
+
+    public_key: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]

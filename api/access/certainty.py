@@ -6,7 +6,7 @@
 
 A score or a p-value that moves with every small change of a file is what an attack on the mark climbs along;
 a word that changes twice is a poor guide. So whoever has no key gets the word and spans of half seconds, and
-whoever has one gets the numbers too (docs/decisions/0011). Nothing else differs: the verdict, its reason and
+whoever has one gets the numbers too (docs/decisions/0013). Nothing else differs: the verdict, its reason and
 the outcome of each technique are the same."""
 
 import math

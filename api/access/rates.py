@@ -7,7 +7,7 @@ IPv6 by its /64, which is one customer. A refused request counts nowhere. One pr
 servers each count for themselves.
 
 Own code and not the `limits` package: its 5.8.0 memory storage keeps an entry for every address it has ever
-seen (threads), or walks all of them through a thread pool at every request (asyncio); docs/decisions/0012.
+seen (threads), or walks all of them through a thread pool at every request (asyncio); docs/decisions/0014.
 Here a window that has passed is forgotten with the next request, at constant cost."""
 
 import ipaddress

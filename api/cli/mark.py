@@ -35,6 +35,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="OUT", help="where to write, or - for standard output"
     )
+    parser.add_argument(
+        "--receipt", metavar="FILE", help="where to write the receipt (default: OUT.tlog-proof)"
+    )
     engine = parser.add_argument_group("which engine spoke, for the registry")
     engine.add_argument("--system", metavar="NAME", help="its name")
     engine.add_argument("--system-version", metavar="VERSION", help="its version")
@@ -58,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
             marked = service.mark_file(data, origin, CONTAINERS.get(Path(args.output).suffix.lower()))
         except AudioError as exc:
             raise CommandError(f"{args.input}: {exc}") from exc
+        if receipt_name := args.receipt or _beside(args.output):
+            write_output(receipt_name, marked.receipt.encode())
         write_output(args.output, marked.data)
     # With the audio on standard output, what is said about it must not be mixed into it.
     report = sys.stderr if args.output == STANDARD_STREAM else sys.stdout
@@ -66,7 +71,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.output}: marked as generation {marked.generation_id}", file=report)
         print(f"  {marked.container}, content id {marked.content_id_hex}", file=report)
+        print(
+            f"  log entry {marked.receipt.index}, receipt {receipt_name or 'not kept (--receipt)'}",
+            file=report,
+        )
     return 0
+
+
+def _beside(output: str) -> str | None:
+    return None if output == STANDARD_STREAM else f"{output}.tlog-proof"
 
 
 def _public(marked: "MarkedFile") -> dict[str, str]:
@@ -76,4 +89,5 @@ def _public(marked: "MarkedFile") -> dict[str, str]:
         "created_at": marked.created_at.isoformat().replace("+00:00", "Z"),
         "container": marked.container,
         "media_type": marked.media_type,
+        "receipt": marked.receipt.encode().decode(),
     }

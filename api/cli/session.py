@@ -54,11 +54,9 @@ def open_service(args: argparse.Namespace) -> Iterator["Service"]:
 @contextlib.contextmanager
 def open_registry(args: argparse.Namespace) -> Iterator["Registry"]:
     """The registry alone, for commands that neither mark nor detect."""
-    from registry import Registry
+    from api.service import open_registry
 
-    chosen = settings(args)
-    url = chosen.database_url
-    with Registry.open(chosen.data_dir if url is None else url.get_secret_value()) as registry:
+    with open_registry(settings(args)) as registry:
         yield registry
 
 

@@ -59,6 +59,7 @@ UPLOAD_KINDS = (
     errors.INVALID,
     errors.BUSY,
     errors.UNAVAILABLE,
+    errors.LOG_UNAVAILABLE,
 )
 
 

@@ -1,5 +1,6 @@
 """POST /v1/marks: audio in, marked audio out."""
 
+import base64
 from datetime import UTC
 from typing import Annotated
 
@@ -33,6 +34,11 @@ _MARKED = {
         "Earmark-Generation-Id": {"schema": {"type": "string", "format": "uuid"}},
         "Earmark-Content-Id": {"schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"}},
         "Earmark-Created-At": {"schema": {"type": "string", "format": "date-time"}},
+        "Earmark-Receipt": {
+            "description": "Base64 of a C2SP tlog-proof: keep it; with the audio and the log's public key it "
+            "shows offline that this file was issued here.",
+            "schema": {"type": "string", "contentEncoding": "base64"},
+        },
         idempotency.REPLAYED: {
             "description": "`true` when this answer was first given to an earlier request.",
             "schema": {"type": "string"},
@@ -64,8 +70,9 @@ async def create_mark(
     """Rate, channels and length stay as they are. `system`, `system_version` and `model` say which engine
     spoke.
 
-    The generation's row and its fingerprints are durable before the first byte of the answer leaves. Sent
-    again under the same `Idempotency-Key` within 24 hours, the request is answered with the same file.
+    The generation's row, its fingerprints and its log entry are durable before the first byte of the answer
+    leaves. Sent again under the same `Idempotency-Key` within 24 hours, the request is answered with the same
+    file and receipt.
     """
     origin = Origin(system, system_version, model)
 
@@ -93,4 +100,5 @@ def _headers(marked: MarkedFile) -> dict[str, str]:
         "Earmark-Generation-Id": str(marked.generation_id),
         "Earmark-Content-Id": marked.content_id_hex,
         "Earmark-Created-At": created_at,
+        "Earmark-Receipt": base64.b64encode(marked.receipt.encode()).decode(),
     }

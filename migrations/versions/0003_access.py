@@ -1,7 +1,7 @@
 """API keys, replies kept for repeated requests, and the indexes that auditors' filters use.
 
 Revision ID: 0003
-Revises: 0001
+Revises: 0002
 
 The twins of the tables are in registry/keys.py and registry/replies.py. Nothing here is the audio of
 anyone in the clear: a reply is encrypted under a secret that is not in the database.
@@ -10,7 +10,7 @@ anyone in the clear: a reply is encrypted under a secret that is not in the data
 from alembic import op
 
 revision = "0003"
-down_revision = "0001"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

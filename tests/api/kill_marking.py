@@ -17,6 +17,7 @@ from api.marking import Origin
 from api.service import Service
 from api.settings import Settings
 from registry import Recording, Registry
+from registry.log import TransparencyLog
 from tests.api.conftest import recording
 from watermark import Embedder
 
@@ -27,6 +28,7 @@ STEPS = {
     "after fingerprints": (Recording, "push", "after"),
     "after encode": (marking, "encode", "after"),
     "after finish": (Recording, "finish", "after"),
+    "after log": (TransparencyLog, "wait", "after"),
     "after release": None,
 }
 

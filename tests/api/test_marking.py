@@ -39,6 +39,7 @@ def test_killed_at_every_step_nothing_released_is_lost(database_url: str, tmp_pa
             "after fingerprints": aborted,
             "after encode": aborted,
             "after finish": complete,
+            "after log": complete,
             "after release": complete,
         }
         released = [step for step in STEPS if (tmp_path / step).exists()]
@@ -52,7 +53,8 @@ def test_killed_at_every_step_nothing_released_is_lost(database_url: str, tmp_pa
             service.registry.generation(match.generation_id).system
             for match in service.registry.match(decode(recording("amelia")).wav_T, 24_000).matches
         }
-        assert found == {"after fingerprints", "after encode", "after finish", "after release"}
+        assert found == {"after fingerprints", "after encode", "after finish", "after log", "after release"}
+        assert service.registry.check_log() == [], "a generation without its entries, or the reverse"
 
 
 def test_an_error_after_begin_aborts_the_generation_and_releases_nothing(

@@ -59,6 +59,7 @@ def test_what_happens_is_counted(server: Server, kathleen: Marked) -> None:
         0,
     )
     assert now["earmark_index_windows{}"] > 0
+    assert 0 <= now["earmark_log_waiting_seconds{}"] < 30
 
 
 def test_no_label_grows_with_what_strangers_send(server: Server) -> None:

@@ -46,10 +46,10 @@ def test_a_detection_is_a_verdict_and_one_line_per_technique() -> None:
 
 
 def test_a_limit_that_holds_for_every_file_is_said_once() -> None:
-    other = {**DETECTION, "limits": ["The mark does not say who spoke.", "This result is not signed."]}
+    other = {**DETECTION, "limits": ["The mark does not say who spoke.", "A mark can be copied."]}
     assert notes([DETECTION, other]).splitlines() == [
         "note: The mark does not say who spoke.",
-        "note: This result is not signed.",
+        "note: A mark can be copied.",
     ]
 
 

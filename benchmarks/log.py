@@ -1,0 +1,155 @@
+"""How fast the log takes entries and gives proofs: `python -m benchmarks.log [--leaves N] [--seconds S]`.
+
+Entries: threads that each begin a generation and wait for its receipt, in a loop, on the embedded PostgreSQL:
+what is counted is a durable row, its entry in a signed public tree, and a receipt built for it. Proofs: `GET
+/v1/log/proof/{id}` over HTTP of random generations, on a log that was filled to N leaves; at rest, and with a
+new signed tree before each request, so that nothing is left of the last one. Prints a table and writes
+benchmarks/results/log.json.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import uvicorn
+from sqlalchemy import create_engine, text
+
+from api.app import create_app
+from api.settings import Settings
+from benchmarks.report import table, write
+from registry import NewGeneration, Registry, RegistryError
+from registry.database import Database
+from registry.log import Checkpoint
+
+TARGET_ENTRIES_PER_S = 300
+TARGET_PROOF_P95_S = 0.030
+NUM_THREADS = 64
+NUM_PROOFS = 500
+NEW = NewGeneration("benchmark", "1", "none", 24_000)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description="time the transparency log")
+    parser.add_argument("--leaves", type=int, default=1_000_000)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="earmark-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # the database's own account passes through
+        with Registry.open(folder / "data") as registry:
+            rates = entries_per_second(registry, args.seconds)
+            filled_s = fill(registry, args.leaves)
+            num_leaves = Checkpoint.of(registry.log.checkpoint()).size
+            proofs = time_proofs(Settings(data_dir=folder / "data"), registry)
+    rows: list[tuple[object, ...]] = [
+        ("entries with receipt, per s", f"{rates['per_s']:.0f}", f">= {TARGET_ENTRIES_PER_S}"),
+        ("wait for a receipt, median ms", f"{1e3 * rates['median_s']:.0f}", ""),
+        ("wait for a receipt, p95 ms", f"{1e3 * rates['p95_s']:.0f}", ""),
+        (f"fill to {num_leaves} leaves, entries per s", f"{args.leaves / filled_s:.0f}", ""),
+    ]
+    for title, times in proofs.items():
+        rows.append((f"proof, {title}, median ms", f"{1e3 * times['median_s']:.1f}", ""))
+        rows.append((f"proof, {title}, p95 ms", f"{1e3 * times['p95_s']:.1f}", "<= 30"))
+    print(table(["log", "measured", "goal"], rows))
+    write("log", {"entries": rates, "num_leaves": num_leaves, "filled_s": filled_s, "proofs": proofs})
+
+
+def entries_per_second(registry: Registry, seconds: float) -> dict[str, float]:
+    """The rate of acknowledged entries after a warm-up of 2 s, and how long each waited."""
+    waits_s: list[float] = []
+    failed: list[RegistryError] = []
+    starts_s = time.monotonic() + 2.0
+    ends_s = starts_s + seconds
+
+    def work() -> None:
+        while (started_s := time.monotonic()) < ends_s:
+            try:
+                registry.log.wait(registry.begin(NEW).generation_id)
+            except RegistryError as exc:
+                failed.append(exc)
+            if starts_s <= time.monotonic() < ends_s:
+                waits_s.append(time.monotonic() - started_s)
+
+    threads = [threading.Thread(target=work) for _ in range(NUM_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed, failed[0]
+    return {"per_s": len(waits_s) / seconds, "num_entries": len(waits_s), **summary(waits_s)}
+
+
+def fill(registry: Registry, num_leaves: int) -> float:
+    """Seconds for so many more leaves of the size of a generation's, a thousandth of them generations."""
+    started_s = time.monotonic()
+    database: Database = registry._database
+    leaf = '{"at":"2026-11-25T00:00:00.000000Z","filler":"' + "x" * 300 + '","kind":"policy-change","n":'
+    for start in range(0, num_leaves, 10_000):
+        with database.transaction() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO log_entry (kind, leaf) "
+                    "SELECT 'policy-change', convert_to(:leaf || n || '}', 'utf8') "
+                    "FROM generate_series(1, :count) n"
+                ),
+                {"leaf": leaf, "count": min(10_000, num_leaves - start)},
+            )
+        for _ in range(10):
+            registry.begin(NEW)
+        before = -1
+        while (size := registry.log.run_batch() or 0) > before:
+            before = size
+    return time.monotonic() - started_s
+
+
+def time_proofs(settings: Settings, registry: Registry) -> dict[str, dict[str, float]]:
+    with create_engine(registry._database.url).connect() as connection:
+        chosen = text("SELECT generation_id FROM generation ORDER BY random() LIMIT :count")
+        names: list[UUID] = list(connection.execute(chosen, {"count": NUM_PROOFS}).scalars())
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+
+            def get() -> None:
+                client.get(f"/v1/log/proof/{random.choice(names)}").raise_for_status()
+
+            def grow() -> None:
+                registry.begin(NEW)
+                registry.log.run_batch()
+
+            get()
+            return {
+                "log at rest": summary([timed(get) for _ in range(NUM_PROOFS)]),
+                "new tree each time": summary([timed(get, grow) for _ in range(NUM_PROOFS // 5)]),
+            }
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def timed(call: Callable[[], None], before: Callable[[], None] = lambda: None) -> float:
+    before()
+    started_s = time.perf_counter()
+    call()
+    return time.perf_counter() - started_s
+
+
+def summary(times_s: list[float]) -> dict[str, float]:
+    return {"median_s": statistics.median(times_s), "p95_s": statistics.quantiles(times_s, n=20)[-1]}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""`earmark log …` and `earmark verify --check`, as an auditor types them."""
+
+import base64
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from api.cli.main import main
+from api.settings import Settings
+from api.witness import create_witness
+from audio import encode
+from registry.log import Checkpoint, LogFiles, Receipt, TrustRoot, VerifierKey, canonical
+from registry.log.merkle import consistency_proof, leaf_hash
+from registry.log.note import Note
+from registry.log.receipt import commitment
+from registry.log.signer import Signer
+from registry.log.tiles import TileFolder, TileReader
+from tests.api.cli.test_main import OTHER_SPEECH, SPEECH, Earmark, earmark
+from tests.registry.plain import speech
+
+__all__ = ["earmark"]  # the fixture
+
+
+@pytest.fixture
+def marked(earmark: Earmark, tmp_path: Path) -> Path:
+    target = tmp_path / "marked.flac"
+    assert earmark("mark", SPEECH, "-o", target).code == 0
+    return target
+
+
+def test_a_receipt_is_checked_offline_with_the_public_key_alone(
+    earmark: Earmark, marked: Path, tmp_path: Path
+) -> None:
+    """In a process without the data folder and without a database that could be asked."""
+    key = earmark("log", "key").out.strip()
+    receipt = marked.with_name("marked.flac.tlog-proof")
+    program = [sys.executable, "-m", "api.cli.main", "--data-dir", str(tmp_path / "nothing")]
+    program += ["--database-url", "postgresql://nobody@127.0.0.1:1/none", "log", "verify", "--key", key]
+    right = subprocess.run([*program, receipt, marked], capture_output=True, text=True, check=False)
+    assert (right.returncode, right.stderr) == (0, "")
+    assert "byte for byte" in right.stdout
+    wrong = subprocess.run([*program, receipt, OTHER_SPEECH], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1
+    assert "not, bit for bit, the audio that was released" in wrong.stderr
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_bad_receipt_is_one_sentence(earmark: Earmark, marked: Path, tmp_path: Path) -> None:
+    receipt = marked.with_name("marked.flac.tlog-proof")
+    bad = tmp_path / "bad"
+    for content in (
+        b"",
+        b"\xff\x00",
+        receipt.read_bytes()[:100],
+        receipt.read_bytes().replace(b"index ", b"index 1"),
+    ):
+        bad.write_bytes(content)
+        code, out, err = earmark("log", "verify", bad, marked)
+        assert (code, out) == (1, "")
+        assert err.startswith("earmark: ") and len(err.splitlines()) == 1
+
+
+def test_list_show_and_export_name_the_entries(earmark: Earmark, marked: Path, tmp_path: Path) -> None:
+    [row] = json.loads(earmark("log", "list", "--json").out)
+    indexes = [place["index"] for place in row["log"]]
+    assert len(indexes) == 2 and row["state"] == "complete"
+    assert f"log {indexes[0]}+{indexes[1]}" in earmark("log", "list").out
+    receipt = tmp_path / "again.tlog-proof"
+    shown = json.loads(earmark("log", "show", row["generation_id"], "-o", receipt, "--json").out)
+    assert (shown["index"], shown["entry"]["event"]) == (indexes[1], "finished")
+    assert earmark("log", "verify", receipt, marked).code == 0
+    assert json.loads(earmark("log", "show", indexes[0], "--json").out)["entry"]["event"] == "begun"
+    lines = [json.loads(line) for line in earmark("log", "export").out.splitlines()]
+    assert [line["index"] for line in lines] == list(range(len(lines)))
+    assert lines[indexes[1]]["entry"] == shown["entry"]
+    assert lines[0]["entry"]["kind"] == "detector-release"
+    for words in (["log", "show", "999"], ["log", "show", "no-such"]):
+        assert earmark(*words).code in (1, 2)
+
+
+def test_a_revocation_is_logged_and_shown(earmark: Earmark, marked: Path) -> None:
+    generation_id = json.loads(earmark("log", "list", "--json").out)[0]["generation_id"]
+    stated = earmark("log", "state", "revocation", "issued in error", "--generation", generation_id)
+    assert stated.code == 0
+    assert "REVOKED" in earmark("log", "list").out
+    assert earmark("log", "state", "policy-change", "limits", "--generation", generation_id).code == 2
+    assert earmark("log", "state", "policy-change", "anonymous callers get words").code == 0
+
+
+def test_the_monitor_of_our_own_log_names_what_was_changed(
+    earmark: Earmark, marked: Path, tmp_path: Path
+) -> None:
+    assert earmark("log", "monitor").code == 0
+    [tile] = (tmp_path / "data/log/tile/entries/000.p").glob("3")
+    whole = tile.read_bytes()
+    tile.write_bytes(whole.replace(b"begun", b"begum"))
+    code, out, err = earmark("log", "monitor")
+    assert code == 1
+    assert "tile/0/000.p/3" in out and "does not agree" in err
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[str]:
+    """The log's folder behind any web server: that is all a tiles log needs."""
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "data" / "log")
+    handler.func.log_message = lambda *_: None  # type: ignore[attr-defined]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_monitor_follows_a_log_and_tells_when_it_was_rewritten(
+    earmark: Earmark, marked: Path, served: str, tmp_path: Path
+) -> None:
+    key, kept = earmark("log", "key").out.strip(), tmp_path / "kept"
+    follow = ["log", "monitor", served, "--key", key, "--keep", kept]
+    first = earmark(*follow, "--json")
+    assert json.loads(first.out)["num_new_by_kind"] == {"detector-release": 1, "generation": 2}
+    old = {path: path.read_bytes() for path in (tmp_path / "data/log").rglob("*") if path.is_file()}
+    earmark("mark", SPEECH, "-o", tmp_path / "2.flac")
+    assert json.loads(earmark(*follow, "--json").out)["num_new_by_kind"] == {"generation": 2}
+    for path, content in old.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    code, _, err = earmark(*follow)
+    assert code == 1 and "was rewritten" in err
+    assert earmark("log", "monitor", served, "--key", key).code == 2, "it must name a file to keep"
+
+
+def test_a_witness_signs_what_extends_and_refuses_what_does_not(
+    earmark: Earmark, marked: Path, tmp_path: Path
+) -> None:
+    """Over HTTP, with the statuses of C2SP tlog-witness; its cosignature counts in a trust root."""
+    log_key = earmark("log", "key").out.strip()
+    folder = TileFolder(tmp_path / "data" / "log")
+    first = folder.checkpoint()
+    assert first is not None
+    size = Checkpoint.of(first).size
+    app = create_witness(Settings(data_dir=tmp_path / "witness"), TrustRoot.parse(log_key))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/add-checkpoint"
+
+        def submit(old: int, proof: list[bytes], note: bytes) -> httpx.Response:
+            lines = [f"old {old}", *(base64.b64encode(one).decode() for one in proof)]
+            return httpx.post(url, content=("\n".join(lines) + "\n\n").encode() + note)
+
+        try:
+            while not server.started:
+                assert thread.is_alive()
+            signed = submit(0, [], first)
+            assert signed.status_code == 200
+            conflict = submit(0, [], first)
+            assert (conflict.status_code, conflict.text) == (409, f"{size}\n")
+            assert conflict.headers["Content-Type"].startswith("text/x.tlog.size")
+            earmark("mark", SPEECH, "-o", tmp_path / "2.flac")
+            second = folder.checkpoint()
+            assert second is not None
+            newer = Checkpoint.of(second).size
+            proof = consistency_proof(TileReader(folder.read, newer).node, size, newer)
+            assert submit(size, proof[::-1], second).status_code == 422
+            assert submit(size, [], second).status_code == 422
+            assert submit(size, proof, second).status_code == 200
+            assert submit(newer + 1, [], second).status_code == 400
+            assert submit(newer, [], second.replace(b"earmark/", b"another/")).status_code == 404
+            assert (
+                submit(newer, [], second.replace(b"\n%d\n" % newer, b"\n%d\n" % (newer + 1))).status_code
+                == 403
+            )
+            assert submit(newer, [], b"no note").status_code == 400
+        finally:
+            server.should_exit = True
+            thread.join()
+    cosigned = first + signed.content
+    witness = VerifierKey.parse(app.state.key)
+    trust = TrustRoot((VerifierKey.parse(log_key),), (witness,), quorum=1)
+    assert trust.checkpoint(cosigned)[1] == [witness]
+    assert Note.parse(cosigned).text == Note.parse(first).text
+
+
+def test_a_signed_result_is_checked_with_the_public_key_alone(
+    earmark: Earmark, marked: Path, tmp_path: Path
+) -> None:
+    result = tmp_path / "result.json"
+    result.write_text(earmark("verify", marked, "--json").out)
+    key = earmark("log", "key").out.strip()
+    key_file = tmp_path / "log.pub"
+    key_file.write_text(key + "\n")
+    for given in (key, key_file):
+        assert earmark("verify", "--check", result, marked, "--key", given).code == 0
+    assert "issued_here" in earmark("verify", "--check", result).out
+    other = earmark("verify", "--check", result, OTHER_SPEECH)
+    assert other.code == 1 and "another file" in other.err
+    result.write_text(result.read_text().replace('"issued_here"', '"not_detected"'))
+    forged = earmark("verify", "--check", result)
+    assert forged.code == 1 and "did not sign this" in forged.err
+
+
+def test_samples_in_another_file_open_the_receipt_of_a_stream(earmark: Earmark, tmp_path: Path) -> None:
+    """A stream has no file to commit to; a float WAV of the very samples is what it released."""
+    files = LogFiles.in_folder(tmp_path / "data")
+    samples_T = speech(24_000)
+    wav = tmp_path / "stream.wav"
+    wav.write_bytes(encode(samples_T, 24_000, "wav", codec="pcm_f32le"))
+    assert earmark("log", "key").code == 0
+    leaf = {"kind": "generation", "file_commit": None}
+    leaf["pcm_commit"] = commitment(bytes(32), hashlib.sha256(samples_T.tobytes()).digest())
+    signer = Signer.load_or_create(files)
+    tree = Checkpoint(signer.key.verifier.name, 1, leaf_hash(canonical(leaf)))
+    note = str(signer.key.sign_note(tree.text)).encode()
+    receipt = tmp_path / "stream.tlog-proof"
+    receipt.write_bytes(Receipt(0, (), note, canonical(leaf), bytes(32)).encode())
+    assert "the samples that were released" in earmark("log", "verify", receipt, wav).out
+    assert earmark("log", "verify", receipt, SPEECH).code == 1
+
+
+def test_wrong_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["--data-dir", str(tmp_path), "log", "verify", str(SPEECH)]) == 2
+    assert "--key" in capsys.readouterr().err
+    assert main(["--data-dir", str(tmp_path), "verify", "--key", "k", str(SPEECH)]) == 2
