@@ -107,8 +107,8 @@ async def get_proof(service: OpenService, _visitor: Counted, generation_id: UUID
     | {
         "requestBody": {
             "required": True,
-            "description": "What POST /v1/detections answered, unchanged.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "description": "What POST /v1/detections answered, unchanged; anything else is answered as not valid.",
+            "content": {"application/json": {"schema": {}}},
         }
     },
 )
