@@ -107,7 +107,7 @@ async def get_proof(service: OpenService, _visitor: Counted, generation_id: UUID
     | {
         "requestBody": {
             "required": True,
-            "description": "What POST /v1/detections answered, unchanged; anything else is answered as not valid.",
+            "description": "What POST /v1/detections answered, unchanged; all else is not valid.",
             "content": {"application/json": {"schema": {}}},
         }
     },
