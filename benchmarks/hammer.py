@@ -22,7 +22,7 @@ import httpx
 from api.demo.server import running_server
 from benchmarks import report
 from benchmarks.hostile import UNLIMITED
-from benchmarks.process import Watch, growth, own_child
+from benchmarks.process import Watch, growth, server_pid
 
 ASSETS = Path(__file__).parents[1] / "tests" / "assets"
 MARKED, FOREIGN = ("eltocino", "kathleen_1"), ("krisgesling", "adocampo")
@@ -108,7 +108,7 @@ def hammer(seconds: float, seed: int = 0) -> tuple[Tally, Watch, list[str]]:
             one.detect for one in clients[2:6]
         ]
         jobs += [one.read for one in clients[6:]]
-        with Watch(own_child(), interval_s=0.25) as watch:
+        with Watch(server_pid(keyed.base_url.port or 80), interval_s=0.25) as watch:
             _run_for(seconds, jobs, tally)
         faults = tally.faults + _after(keyed, tally) + _growth(watch)
     return tally, watch, faults

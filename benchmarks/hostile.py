@@ -24,7 +24,7 @@ import httpx
 from api.demo.server import running_server
 from audio import SAMPLE_RATE_HZ, DecodeLimits, decode, encode
 from benchmarks import report
-from benchmarks.process import Watch, own_child
+from benchmarks.process import Watch, server_pid
 
 ASSETS = Path(__file__).parents[1] / "tests" / "assets"
 CONTAINERS = (("wav", None), ("flac", None), ("mp3", None), ("ogg", "opus"), ("ogg", "vorbis"), ("m4a", None))
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=4)
     args = parser.parse_args()
     originals()
-    with running_server(UNLIMITED) as client, Watch(own_child()) as watch:
+    with running_server(UNLIMITED) as client, Watch(server_pid(client.base_url.port or 80)) as watch:
         with ThreadPoolExecutor(args.clients) as pool:
             answers = list(pool.map(lambda n: send(client, make(args.seed, n)), range(args.count)))
         lives = _tells_apart(client)

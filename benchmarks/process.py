@@ -39,15 +39,23 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def own_child() -> int:
-    """The one process that this process has started and not waited for."""
-    (pid,) = children(os.getpid())
+def server_pid(port: int) -> int:
+    """The child of this process that was started to serve on a port (api/demo/server.py); there may be
+    others, such as the PostgreSQL of a test session."""
+    (pid,) = [pid for pid in children(os.getpid()) if {"serve", str(port)} <= set(_words(pid))]
     return pid
+
+
+def _words(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def _is_decoder(pid: int) -> bool:
     """Not between fork and exec, where the child still is a copy of the server, with all of its memory."""
-    return CHILD_PROGRAM.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return str(CHILD_PROGRAM) in _words(pid)
 
 
 class Watch:

@@ -31,7 +31,7 @@ from api.service import Service
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, decode, encode
 from benchmarks.hostile import UNLIMITED
-from benchmarks.process import cpu_s, memory_mib, own_child
+from benchmarks.process import cpu_s, memory_mib, server_pid
 from registry import Registry
 from watermark import Detector
 
@@ -55,11 +55,11 @@ def main() -> None:
     parser.add_argument("--load-seconds", type=float, default=30)
     args = parser.parse_args()
     with running_server(UNLIMITED | ROOM_FOR_ALL) as client:
-        server_pid = own_child()
+        pid = server_pid(client.base_url.port or 80)
         results = _measure(client, args.num_requests)
-        results["memory_rest_mib"] = memory_mib(server_pid, "VmRSS")
-        results |= _under_load(client, server_pid, args.load_seconds)
-        results["memory_peak_mib"] = memory_mib(server_pid, "VmHWM")
+        results["memory_rest_mib"] = memory_mib(pid, "VmRSS")
+        results |= _under_load(client, pid, args.load_seconds)
+        results["memory_peak_mib"] = memory_mib(pid, "VmHWM")
     results |= _stages(args.num_requests)
     _print(results)
     RESULTS.parent.mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def _post(client: httpx.Client, route: str, data: bytes) -> httpx.Response:
     return client.post(route, content=data, headers={"Content-Type": "audio/flac"}).raise_for_status()
 
 
-def _under_load(client: httpx.Client, server_pid: int, seconds: float) -> dict[str, float]:
+def _under_load(client: httpx.Client, pid: int, seconds: float) -> dict[str, float]:
     """(2) Marked and foreign clips in turn; an answer that is no verdict ends the run with its error.
 
     Processor time is what other work on the machine does not change: its inverse, times the cores, is the
@@ -115,9 +115,9 @@ def _under_load(client: httpx.Client, server_pid: int, seconds: float) -> dict[s
         return waits_s
 
     with ThreadPoolExecutor(NUM_CLIENTS) as pool:
-        started_s, used_before_s = time.monotonic(), cpu_s(server_pid)
+        started_s, used_before_s = time.monotonic(), cpu_s(pid)
         waits_s = sorted(wait for waits in pool.map(ask, range(NUM_CLIENTS)) for wait in waits)
-        took_s, used_s = time.monotonic() - started_s, cpu_s(server_pid) - used_before_s
+        took_s, used_s = time.monotonic() - started_s, cpu_s(pid) - used_before_s
     return {
         "num_clients": NUM_CLIENTS,
         "detections of 5 s, per s": len(waits_s) / took_s,
