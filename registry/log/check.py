@@ -115,8 +115,9 @@ def _page_problems(connection: Connection, page: list[Generation]) -> Iterator[s
     events: dict[uuid.UUID, dict[str, dict[str, Any]]] = {name: {} for name in names}
     for entry in outbox.entries_of(connection, names):
         if entry.kind is Kind.GENERATION and entry.generation_id is not None:
-            fields = json.loads(entry.leaf)
-            events[entry.generation_id][fields["event"]] = fields
+            fields = _fields(entry.leaf)
+            if fields.get("event") in _STATES:
+                events[entry.generation_id][fields["event"]] = fields
     for generation in page:
         said = events[generation.generation_id]
         wrong = _differences(generation, said, salts.get(generation.generation_id))
@@ -124,21 +125,30 @@ def _page_problems(connection: Connection, page: list[Generation]) -> Iterator[s
             yield f"generation {generation.generation_id} differs from its log entries in {', '.join(wrong)}"
 
 
+def _fields(leaf: bytes) -> dict[str, Any]:
+    """Of a row that anyone may have edited; part (3) names it when it is not what was logged."""
+    try:
+        fields = json.loads(leaf)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
 def _differences(generation: Generation, said: dict[str, dict[str, Any]], salt: bytes | None) -> list[str]:
     if "begun" not in said:
         return ["that it has none"]
     begun, last = said["begun"], said[list(said)[-1]]
     pairs: dict[str, tuple[Any, Any]] = {
-        "content id": (begun["content_id"], f"{generation.content_id:012x}"),
-        "system": (begun["system"], {"name": generation.system, "version": generation.system_version}),
-        "model": (begun["model"], generation.model),
-        "time": (begun["at"], outbox.rfc3339(generation.created_at)),
+        "content id": (begun.get("content_id"), f"{generation.content_id:012x}"),
+        "system": (begun.get("system"), {"name": generation.system, "version": generation.system_version}),
+        "model": (begun.get("model"), generation.model),
+        "time": (begun.get("at"), outbox.rfc3339(generation.created_at)),
         "state": (_STATES[last["event"]], generation.state.value),
     }
     if "finished" in said and generation.pcm_sha256 is not None:
         finished = said["finished"]
-        pairs["duration"] = (finished["duration_s"], generation.duration_s)
+        pairs["duration"] = (finished.get("duration_s"), generation.duration_s)
         if salt is not None:
             opened = commitment(salt, bytes.fromhex(generation.pcm_sha256))
-            pairs["audio hash or salt"] = (finished["pcm_commit"], opened)
+            pairs["audio hash or salt"] = (finished.get("pcm_commit"), opened)
     return [name for name, (logged, stored) in pairs.items() if logged != stored]
