@@ -17,9 +17,12 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import problems
+from api.access.rates import Rates
 from api.chat.protocol import MAX_MESSAGE_BYTES
 from api.chat.room import Room
 from api.chat.stage import Speaker
+from api.fetch import Fetcher
+from api.observe import Metrics
 from api.routes import chat, detections, generations, health, log, marks
 from api.service import Service
 from api.settings import Settings
@@ -30,7 +33,6 @@ UVICORN_OPTIONS: dict[str, Any] = {
     "lifespan": "on",
     "ws_max_size": MAX_MESSAGE_BYTES,
     "ws_per_message_deflate": False,  # Opus does not shrink, and a short message could unpack to a long one
-    "timeout_graceful_shutdown": 60,  # for a client that neither reads nor goes away
 }
 """What the application needs of the server that runs it."""
 
@@ -47,17 +49,26 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
     `load_speaker` is called once, when the application starts and the settings name a model.
     """
     torch.set_num_threads(settings.torch_threads)
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.workers = Workers(settings.num_workers, settings.max_waiting)
+        workers = app.state.workers = Workers(settings.num_workers, settings.max_waiting)
+        app.state.rates = Rates(
+            settings.requests_per_minute_key,
+            settings.requests_per_minute_address,
+            settings.requests_per_minute_everyone,
+            settings.wrong_keys_per_minute_address,
+        )
+        app.state.fetcher = Fetcher(settings.fetch_timeout_s)
         async with AsyncExitStack() as parts:
-            app.state.service = await to_thread.run_sync(Service.open, settings)
-            parts.push_async_callback(to_thread.run_sync, app.state.service.close)
+            service = app.state.service = await to_thread.run_sync(Service.open, settings, metrics.detection)
+            parts.push_async_callback(to_thread.run_sync, service.close)
             app.state.room = None
             if settings.model is not None:
-                app.state.room = await Room.open(app.state.service, partial(load_speaker, settings))
+                app.state.room = await Room.open(service, partial(load_speaker, settings))
                 parts.push_async_callback(app.state.room.close)
+            _add_gauges(metrics, workers, service)
             yield
 
     app = FastAPI(
@@ -69,7 +80,19 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
         redoc_url=None,
         docs_url=None,
     )
-    problems.install(app, settings.retry_after_s)
+    problems.install(app, settings.retry_after_s, metrics)
+    app.state.metrics = metrics
     for routes in (marks, detections, generations, log, health, chat):
         app.include_router(routes.router)
     return app
+
+
+def _add_gauges(metrics: Metrics, workers: Workers, service: Service) -> None:
+    """What is asked when somebody reads /metrics. A new part adds its line here."""
+    index, log_waiting_s = service.registry.index, service.registry.log.waiting_s
+    metrics.gauge("earmark_places", "Requests that may be in progress.", lambda: workers.num_places)
+    metrics.gauge("earmark_places_taken", "Requests in progress.", lambda: workers.num_taken)
+    metrics.gauge("earmark_queue_depth", "Requests that wait for a worker.", lambda: workers.num_waiting)
+    metrics.gauge("earmark_index_lag", "Changes the index has not replayed.", lambda: index.status().lag)
+    metrics.gauge("earmark_index_windows", "Windows in the index.", lambda: index.status().num_windows)
+    metrics.gauge("earmark_log_waiting_seconds", "Age of the oldest entry not in the log.", log_waiting_s)

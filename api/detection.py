@@ -11,6 +11,7 @@ Not in this version: (3), no weights are installed, and the result says so. (8) 
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -46,10 +47,17 @@ LIMITS = (
 Span = tuple[float, float]
 
 
-def detect(data: bytes, registry: Registry, detector: Detector, limits: DecodeLimits) -> Detection:
-    """Judge one audio file. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing is
-    kept."""
+def detect(
+    data: bytes,
+    registry: Registry,
+    detector: Detector,
+    limits: DecodeLimits,
+    admit: Callable[[NDArray[np.float32]], None],
+) -> Detection:
+    """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising. Raises AudioError
+    for bytes that give no audio, DatabaseUnavailable; nothing is kept."""
     decoded = decode(data, limits)  # (0)
+    admit(decoded.wav_T)
     heard = audible(decoded.wav_T)
     if heard.duration_s < MIN_AUDIBLE_S:  # (1)
         reason = _too_little(decoded, heard)

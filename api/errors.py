@@ -5,13 +5,23 @@
     ├── UnsupportedMediaType   send audio/* or multipart/form-data
     ├── UploadError            the body is not what its headers say, or did not arrive in time
     ├── OriginError            system, system_version or model does not fit
-    └── Busy                   come back later
+    ├── Busy                   come back later
+    ├── InvalidKey             the key is malformed, unknown, revoked or expired
+    ├── MissingKey             send an API key
+    ├── MissingScope           send a key that may do this
+    ├── TooManyRequests        come back when it says
+    ├── FetchError             the URL gives no file that we would read
+    ├── RequestNameError       the Idempotency-Key does not fit
+    ├── RequestConflict        the Idempotency-Key was used for another request
+    ├── RequestAtWork          the request with this Idempotency-Key is being worked on
+    └── SecretFileError        the server's secret cannot be used; an operator must act
 
 Errors of the packages below carry no status; here each gets one, as an RFC 9457 problem.
 `audio.DecodeError` adds its typed `reason`. An exception that is not in the table is a fault of ours: a 500
 that says nothing about it."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from http import HTTPStatus
 
 from audio import AudioError, AudioFormatError, DecodeError, DecodeFailure
@@ -61,6 +71,62 @@ class Busy(ServiceError):
     """All workers and all waiting places are taken."""
 
 
+class InvalidKey(ServiceError):
+    """What was sent as an API key is none, or none that is valid."""
+
+
+class MissingKey(ServiceError):
+    """Nobody may do this without an API key."""
+
+
+class MissingScope(ServiceError):
+    """The key is valid, and not good for this."""
+
+
+class TooManyRequests(ServiceError):
+    """A rate limit or a budget is used up."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class FetchFailure(StrEnum):
+    """Why a URL gave no file. One word for all that a stranger's network may tell: no port scanner is
+    ours."""
+
+    BAD_URL = "bad_url"
+    REFUSED = "address_refused"  # not on the public internet
+    UNREACHABLE = "unreachable"
+    BAD_ANSWER = "bad_answer"  # another status than 200, an encoding, no HTTP
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    TIMED_OUT = "timed_out"
+
+
+class FetchError(ServiceError):
+    """The file behind a URL was not fetched."""
+
+    def __init__(self, reason: FetchFailure, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RequestNameError(ServiceError):
+    """What was sent as Idempotency-Key cannot be one."""
+
+
+class RequestConflict(ServiceError):
+    """One Idempotency-Key, two different requests."""
+
+
+class RequestAtWork(ServiceError):
+    """One Idempotency-Key, and the first request is not answered yet."""
+
+
+class SecretFileError(ServiceError):
+    """The file with the server's secret cannot be used as it is."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of problem: the stable code in its `type`, and its status."""
@@ -91,6 +157,13 @@ UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The au
 UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
 BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
 UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
+INVALID_KEY = Kind("invalid-key", HTTPStatus.UNAUTHORIZED, "The API key is not valid")
+MISSING_KEY = Kind("missing-key", HTTPStatus.UNAUTHORIZED, "An API key is needed")
+MISSING_SCOPE = Kind("missing-scope", HTTPStatus.FORBIDDEN, "The API key is not good for this")
+TOO_MANY = Kind("too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many requests", retry=True)
+NOT_FETCHED = Kind("url-not-fetched", HTTPStatus.UNPROCESSABLE_ENTITY, "The URL gives no file")
+CONFLICT = Kind("idempotency-conflict", HTTPStatus.UNPROCESSABLE_ENTITY, "The Idempotency-Key was used")
+AT_WORK = Kind("request-at-work", HTTPStatus.CONFLICT, "The same request is at work", retry=True)
 LOG_UNAVAILABLE = Kind(
     "log-unavailable",
     HTTPStatus.SERVICE_UNAVAILABLE,
@@ -105,6 +178,15 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (UploadError, BAD_REQUEST),
     (OriginError, INVALID),
     (Busy, BUSY),
+    (InvalidKey, INVALID_KEY),
+    (MissingKey, MISSING_KEY),
+    (MissingScope, MISSING_SCOPE),
+    (TooManyRequests, TOO_MANY),
+    (FetchError, NOT_FETCHED),
+    (RequestNameError, INVALID),
+    (RequestConflict, CONFLICT),
+    (RequestAtWork, AT_WORK),
+    (SecretFileError, INTERNAL),
     (AudioFormatError, UNDECODABLE),
     (DecodeError, UNDECODABLE),
     (SignalError, UNDECODABLE),
@@ -142,6 +224,8 @@ def extensions_of(exc: Exception) -> dict[str, object]:
             return {"reason": "unsupported_format"}
         case SignalError():
             return {"reason": DecodeFailure.NOT_FINITE.value}
+        case FetchError():
+            return {"reason": exc.reason.value}
         case BodyTooLarge():
             return {"limit_bytes": exc.limit_bytes}
         case _:

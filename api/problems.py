@@ -5,6 +5,8 @@ exception that nothing else caught with a 500 that names only the request. The t
 `api.errors`."""
 
 import logging
+import time
+from http import HTTPStatus
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
@@ -17,8 +19,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
 from api.errors import Kind
+from api.logs import REQUEST_ID, fields
+from api.observe import Metrics
 
 log = logging.getLogger(__name__)
+
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Strict-Transport-Security": "max-age=31536000",  # heeded by browsers over https only
+}
+"""Of every answer, unless a route has set its own; a page that needs scripts says which."""
 
 _CLIENT_GONE = 499  # nobody reads it; the number other servers write into their logs
 _BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD}
@@ -27,26 +41,27 @@ _BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD}
 class Edge:
     """The outermost ASGI layer."""
 
-    def __init__(self, app: ASGIApp, retry_after_s: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
-        self._retry_after_s = retry_after_s
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = uuid4().hex
+        REQUEST_ID.set(request_id)
         scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        started, status, started_s = False, _CLIENT_GONE, time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         try:
@@ -57,6 +72,21 @@ class Edge:
                 raise  # too late for an answer: the server closes the connection
             response = problem(request_id, errors.INTERNAL, "an unexpected failure; it is logged", {})
             await response(scope, receive, send_with_headers)
+        finally:
+            self._observe(scope, status, time.perf_counter() - started_s)
+
+    def _observe(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count and log the answer: the route's template, never the path or query that came."""
+        route = getattr(scope.get("route"), "path", None)
+        self._metrics.request(route, scope["method"], status, seconds)
+        key_id = scope["state"].get("key_id")
+        log.info(
+            "%s %s %d",
+            scope["method"][:16],
+            route,
+            status,
+            extra=fields(route=route, status=status, seconds=round(seconds, 4), key_id=key_id),
+        )
 
 
 def problem(
@@ -75,20 +105,27 @@ def problem(
     if kind.retry and retry_after_s is not None:
         body["retry_after_s"] = retry_after_s
         headers["Retry-After"] = str(retry_after_s)
+    if kind.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body | extensions, kind.status.value, headers, errors.MEDIA_TYPE)
 
 
-def install(app: FastAPI, retry_after_s: int) -> None:
-    """Make `app` answer every failure with a problem."""
+def install(app: FastAPI, retry_after_s: int, metrics: Metrics) -> None:
+    """Make `app` answer every failure with a problem, and count what it answers."""
 
-    def answer(request: Request, kind: Kind, detail: str, extensions: dict[str, object]) -> Response:
-        return problem(request.state.request_id, kind, detail, extensions, retry_after_s)
+    def answer(
+        request: Request, kind: Kind, detail: str, extensions: dict[str, object], wait_s: int = retry_after_s
+    ) -> Response:
+        reason = extensions.get("reason") if kind is errors.UNDECODABLE else None
+        metrics.problem(kind.code, None if reason is None else str(reason))
+        return problem(request.state.request_id, kind, detail, extensions, wait_s)
 
     async def on_expected(request: Request, exc: Exception) -> Response:
         kind = errors.kind_of(exc)
         if kind is errors.INTERNAL:
             raise exc  # to Edge, which logs it
-        return answer(request, kind, kind.detail or str(exc), errors.extensions_of(exc))
+        wait_s = exc.retry_after_s if isinstance(exc, errors.TooManyRequests) else retry_after_s
+        return answer(request, kind, kind.detail or str(exc), errors.extensions_of(exc), wait_s)
 
     async def on_http(request: Request, exc: Exception) -> Response:
         assert isinstance(exc, HTTPException)
@@ -113,4 +150,4 @@ def install(app: FastAPI, retry_after_s: int) -> None:
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(ClientDisconnect, on_gone)
-    app.add_middleware(Edge, retry_after_s=retry_after_s)
+    app.add_middleware(Edge, metrics=metrics)

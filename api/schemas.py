@@ -40,6 +40,27 @@ class Outcome(StrEnum):
     ERROR = "error"  # it failed; `reason` says how
 
 
+class Certainty(StrEnum):
+    """How sure a technique that found something is; the limits are in api/access/certainty.py."""
+
+    HIGH = "high"  # audio of others looks like this less than once in 10^6
+    MODERATE = "moderate"  # less than once in 10^3
+    LOW = "low"  # more often, or the technique has no calibrated number
+
+
+class Precision(StrEnum):
+    """Whether an answer has its numbers."""
+
+    EXACT = "exact"
+    COARSE = "coarse"  # for callers without a key: `certainty` in place of scores and probabilities
+
+
+class UrlInput(_Model):
+    """A file that the service fetches itself, in place of an upload."""
+
+    url: str = Field(min_length=8, max_length=2048, description="http or https, on the public internet.")
+
+
 class DetectorVersion(_Model):
     """Which detector said so; `weights_sha256` is null for one without weights."""
 
@@ -56,7 +77,7 @@ class Segment(_Model):
 
     start_s: float
     end_s: float
-    score: float
+    score: float | None
     content_id: str | None = Field(default=None, pattern=CONTENT_ID_PATTERN)
     generation_id: UUID | None = None
     offset_s: float | None = Field(default=None, description="Place in the generation of start_s.")
@@ -72,6 +93,7 @@ class Evidence(_Model):
     score: float | None
     threshold: float | None
     false_alarm_probability: float | None = Field(ge=0, le=1)
+    certainty: Certainty | None = Field(default=None, description="When it was found: how sure, in a word.")
     segments: list[Segment] = []
 
 
@@ -119,6 +141,13 @@ class GenerationRecord(GenerationFacts):
         )
 
 
+class GenerationPage(_Model):
+    """One page of `GET /v1/generations`, newest first."""
+
+    generations: list[GenerationRecord]
+    next_cursor: UUID | None = Field(description="`cursor` of the next page; null: this is the last.")
+
+
 class Retention(_Model):
     """Submitted audio lives in memory only, until this time."""
 
@@ -133,6 +162,7 @@ class Detection(_Model):
     verdict: Verdict
     verdict_reason: str
     input: AudioInput
+    precision: Precision = Precision.EXACT
     evidence: list[Evidence]
     generation: GenerationFacts | None = Field(
         description="The generation that the audio, or a part of it, is attributed to; null when it is "

@@ -11,19 +11,27 @@ thread. Not here: HTTP, limits on concurrency (`api.workers`).
 
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from api import detection, marking, releases, signing
+from api.access.accounts import Accounts, Visitor
+from api.access.budget import NearDuplicates
+from api.access.certainty import present
+from api.access.secret import ServerSecret
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
-from api.schemas import Detection, GenerationRecord, Readiness
+from api.schemas import Detection, GenerationPage, GenerationRecord, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
-from registry import NewGeneration, Registry, RegistryError
+from registry import GenerationFilter, NewGeneration, Registry, RegistryError
 from registry.log import LogFiles
 from watermark import Detector, Embedder, Key
 
@@ -41,18 +49,34 @@ class Service:
     detector: Detector
     key_id: str  # public name of the watermark key
     release_index: int | None  # log entry of the detectors that judge; api/releases.py
+    secret: ServerSecret
+    accounts: Accounts
+    near_duplicates: NearDuplicates
+    on_detection: Callable[[Detection], None]  # told of each finding, with its numbers
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
-        """Load or create the key, open the registry (starting its database) and load the weights: seconds.
+    def open(cls, settings: Settings, on_detection: Callable[[Detection], None] = lambda _: None) -> Self:
+        """Load or create key and secret, open the registry (starting its database) and load the weights:
+        seconds.
 
-        A crash in here leaves at most a key file and an empty database, which the next start uses.
+        A crash in here leaves at most both files and an empty database, which the next start uses.
         """
+        secret = ServerSecret.load_or_create(settings.server_secret_path)
         key = Key.load_or_create(settings.key_path)
         registry = open_registry(settings)
         detector = Detector.load(key=key)
-        release_index = releases.log_release(registry, detector)
-        return cls(settings, registry, Embedder.load(key=key), detector, key.key_id, release_index)
+        return cls(
+            settings=settings,
+            registry=registry,
+            embedder=Embedder.load(key=key),
+            detector=detector,
+            key_id=key.key_id,
+            release_index=releases.log_release(registry, detector),
+            secret=secret,
+            accounts=Accounts(registry.keys, secret),
+            near_duplicates=NearDuplicates(),
+            on_detection=on_detection,
+        )
 
     def close(self) -> None:
         """Close the registry, and stop its database when this process is its last user. May be repeated."""
@@ -79,15 +103,42 @@ class Service:
         new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
         return MarkedStream.open(self.registry, self.embedder, new)
 
-    def detect(self, data: bytes) -> Detection:
+    def detect(self, data: bytes, visitor: Visitor | None = None) -> Detection:
         """Judge one audio file and sign what was found; see `api.detection`. `.model_dump(mode="json")` is
-        the object that REST answers."""
-        found = detection.detect(data, self.registry, self.detector, self._limits)
-        return signing.sign(releases.stamped(found, self.release_index), self.registry.log.key)
+        the object that REST answers.
+
+        `visitor` is who asks over REST: their budget is spent (TooManyRequests), and who has no key gets
+        words for numbers; what is signed is what is answered. None: the operator, on the command line.
+        """
+        found = detection.detect(
+            data, self.registry, self.detector, self._limits, lambda wav_T: self._spend(visitor, wav_T)
+        )
+        self.on_detection(found)
+        stamped = releases.stamped(found, self.release_index)
+        shown = present(stamped, exact=visitor is None or not visitor.caller.is_anonymous)
+        return signing.sign(shown, self.registry.log.key)
+
+    def _spend(self, visitor: Visitor | None, wav_T: NDArray[np.float32]) -> None:
+        if visitor is not None:
+            anonymous, chosen = visitor.caller.is_anonymous, self.settings
+            budget = (
+                chosen.near_duplicates_per_hour_address if anonymous else chosen.near_duplicates_per_hour_key
+            )
+            self.near_duplicates.spend(visitor.name, wav_T, budget)
 
     def generation(self, generation_id: UUID) -> GenerationRecord:
         """The public facts of one generation. Raises UnknownGeneration."""
         return GenerationRecord.of(self.registry.generation(generation_id))
+
+    def generations(self, limit: int, after: UUID | None, wanted: GenerationFilter) -> GenerationPage:
+        """One page of at most `limit`, newest first, after the generation `after`. Raises
+        UnknownGeneration."""
+        found = self.registry.generations(limit, after, wanted)
+        is_last = len(found) < limit
+        return GenerationPage(
+            generations=[GenerationRecord.of(generation) for generation in found],
+            next_cursor=None if is_last else found[-1].generation_id,
+        )
 
     def readiness(self, chat: str = "off") -> Readiness:
         """Whether each part works now: the database answers, the index is replayed, the disk has room.

@@ -84,11 +84,50 @@ class Settings(BaseSettings):
     chat_waiting: int = Field(default=8, ge=0)
     """Clients that may wait for a conversation; whoever comes after them is told to come back."""
 
+    chat_needs_key: bool = False
+    """Whether a conversation needs an API key with the scope `generate`, which the published clients cannot
+    send."""
+
     chat_session_s: float = Field(default=300.0, gt=0)
     """Longest conversation. The published model's own context is 240 s; past it quality falls."""
 
     min_free_disk_bytes: int = Field(default=200_000_000, ge=0)
     """Below this the service reports itself not ready: PostgreSQL must be able to write its log."""
+
+    server_secret_file: Path | None = None
+    """What API keys are digested under; None: `keys/server.secret` in the data folder. Made on first use with
+    mode 0600, never given here as a value."""
+
+    allow_anonymous_marks: bool = False
+    """Whether POST /v1/marks takes requests without an API key; only for a machine that nobody else
+    reaches."""
+
+    requests_per_minute_key: int = Field(default=600, ge=1)
+    requests_per_minute_address: int = Field(default=30, ge=1)
+    requests_per_minute_everyone: int = Field(default=1200, ge=1)
+    """Rates in any 60 s: for each key, for each address without a key, and together; the last is what two
+    cores can do. Health checks count nowhere."""
+
+    wrong_keys_per_minute_address: int = Field(default=20, ge=1)
+    """More wrong keys than this, and no key from that address is looked up until the minute is over."""
+
+    near_duplicates_per_hour_key: int = Field(default=300, ge=1)
+    near_duplicates_per_hour_address: int = Field(default=20, ge=1)
+    """Distinct variants of nearly the same audio that one caller may ask about (api/access/budget.py)."""
+
+    fetch_urls: bool = True
+    """Whether detections fetch a file that a URL names; off, the service makes no outgoing connection."""
+
+    fetch_timeout_s: float = Field(default=20.0, gt=0)
+    """For the whole file, names and redirects included."""
+
+    stop_timeout_s: int = Field(default=60, ge=1)
+    """After SIGTERM, how long requests that have begun may take to end."""
+
+    @property
+    def server_secret_path(self) -> Path:
+        """Where the server's secret is read, and written on first use."""
+        return self.server_secret_file or self.data_dir / "keys" / "server.secret"
 
     @property
     def key_path(self) -> Path:

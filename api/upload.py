@@ -7,15 +7,21 @@ inside is sniffed from the bytes by `audio.decode`."""
 
 import sys
 from collections.abc import AsyncGenerator
+from typing import TypeVar
 
 import anyio
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from api.errors import BodyTooLarge, UnsupportedMediaType, UploadError
 
+Model = TypeVar("Model", bound=BaseModel)
+
 FORM_FIELD = "file"
+MAX_JSON_BYTES = 64_000  # a URL of 2048 characters is 25 kB when each is escaped as two surrogates
 _FORM_OVERHEAD_BYTES = 10_000  # boundaries, part headers and small fields around the file
 _RAW_TYPES = ("application/octet-stream", "application/ogg", "video/mp4", "video/ogg")
 """What clients send for audio files beside audio/*: unknown, and containers that could also hold a film."""
@@ -32,7 +38,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
 
     Raises UnsupportedMediaType, BodyTooLarge, UploadError (malformed form, empty body, too slow), and
     starlette's ClientDisconnect."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     try:
         with anyio.fail_after(timeout_s):
             if media_type == "multipart/form-data":
@@ -47,9 +53,18 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> byt
     )
 
 
+async def read_json(request: Request, model: type[Model], timeout_s: float) -> Model:
+    """A small JSON body as `model`. Raises as `read_json_bytes`, and FastAPI's RequestValidationError."""
+    data = await read_json_bytes(request, MAX_JSON_BYTES, timeout_s)
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as exc:
+        raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in exc.errors()]) from exc
+
+
 async def read_json_bytes(request: Request, max_bytes: int, timeout_s: float) -> bytes:
     """The bytes of a JSON body, not parsed. Raises as `read_upload`."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     if media_type != "application/json":
         raise UnsupportedMediaType(f"the content type is {media_type or 'missing'}; send application/json")
     try:
@@ -57,6 +72,11 @@ async def read_json_bytes(request: Request, max_bytes: int, timeout_s: float) ->
             return b"".join([chunk async for chunk in _counted(request, max_bytes)])
     except TimeoutError:
         raise UploadError(f"the body did not arrive within {timeout_s:g} s") from None
+
+
+def media_type_of(request: Request) -> str:
+    """The body's type without its parameters, in lower case; empty when it was not said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _read_form(request: Request, max_bytes: int) -> bytes:

@@ -9,7 +9,7 @@ A place is held from before the body is read until the answer is ready, so that 
 (workers + waiting) bodies. A client that goes away gives up its place while it waits for a worker; work
 that has begun in a thread cannot be stopped and is finished, and its result dropped."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -21,13 +21,32 @@ from api.errors import Busy
 
 T = TypeVar("T")
 
+MAX_FETCHES = 4
+"""Files fetched at once; each may hold a body's worth of memory beside the places."""
+
 
 class Workers:
     """Bounded workers of one event loop. Not shared between loops."""
 
     def __init__(self, num_workers: int, max_waiting: int) -> None:
         self._limiter = anyio.CapacityLimiter(num_workers)
-        self._num_free = num_workers + max_waiting
+        self._num_places = self._num_free = num_workers + max_waiting
+        self._num_fetches_free = MAX_FETCHES
+
+    @property
+    def num_places(self) -> int:
+        """Requests that may be in progress at once."""
+        return self._num_places
+
+    @property
+    def num_taken(self) -> int:
+        """Requests in progress: read, waiting for a worker, or worked on."""
+        return self._num_places - self._num_free
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that have been read and wait for a worker."""
+        return self._limiter.statistics().tasks_waiting
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -39,6 +58,17 @@ class Workers:
             yield
         finally:
             self._num_free += 1
+
+    @contextmanager
+    def admit_fetch(self) -> Iterator[None]:
+        """Take one of the places for fetching a file, or raise Busy at once."""
+        if self._num_fetches_free == 0:
+            raise Busy("the service is fetching as many files as it can; send this again in a moment")
+        self._num_fetches_free -= 1
+        try:
+            yield
+        finally:
+            self._num_fetches_free += 1
 
     async def run(self, request: Request, function: Callable[..., T], *args: object) -> T:
         """Run `function(*args)` in a worker thread. Raises what it raises, and ClientDisconnect.
@@ -58,6 +88,27 @@ class Workers:
             return await anyio.to_thread.run_sync(function, *args, limiter=anyio.CapacityLimiter(1))
         finally:
             self._limiter.release_on_behalf_of(borrower)
+
+
+async def while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """`await work()`, cancelled when the client goes away. Raises what it raises, and ClientDisconnect.
+
+    The request's body must have been read to its end, as for `Workers.run`.
+    """
+    results: list[T] = []
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(_cancel_when_gone, request, group.cancel_scope)
+        try:
+            results.append(await work())
+        except Exception as exc:  # raised below: out of the group it would come wrapped
+            failures.append(exc)
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    if not results:
+        raise ClientDisconnect
+    return results[0]
 
 
 async def _cancel_when_gone(request: Request, scope: anyio.CancelScope) -> None:

@@ -22,37 +22,49 @@ from registry.errors import (
     RegistryError,
     RegistryInputError,
     UnknownGeneration,
+    UnknownKey,
     WeightsUnavailable,
 )
+from registry.keys import KeyStore, NewKey, StoredKey
 from registry.matching import Match, MatchResult
 from registry.recording import Recording
-from registry.records import Generation, NewGeneration
+from registry.records import EVERY_GENERATION, Generation, GenerationFilter, NewGeneration
 from registry.registry import Registry
 from registry.replica import IndexCheck, IndexStatus
+from registry.replies import Claim, ReplyStore, RequestName
 from registry.tables import GenerationState
 
 __all__ = [
+    "EVERY_GENERATION",
+    "Claim",
     "DataFolderError",
     "DatabaseUnavailable",
     "DatabaseUnsupported",
     "Generation",
     "GenerationClosed",
+    "GenerationFilter",
     "GenerationState",
     "IndexCheck",
     "IndexStatus",
     "IndexUnavailable",
+    "KeyStore",
     "LogDamaged",
     "LogRefused",
     "LogUnavailable",
     "Match",
     "MatchResult",
     "NewGeneration",
+    "NewKey",
     "ProofRefused",
     "Recording",
     "Refusal",
     "Registry",
     "RegistryError",
     "RegistryInputError",
+    "ReplyStore",
+    "RequestName",
+    "StoredKey",
     "UnknownGeneration",
+    "UnknownKey",
     "WeightsUnavailable",
 ]

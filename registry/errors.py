@@ -7,6 +7,7 @@ RegistryError
 ├── IndexUnavailable       rebuild the index (`earmark index rebuild`); the database is whole
 ├── WeightsUnavailable     the fingerprint network's weights are missing or do not match their hash
 ├── UnknownGeneration      no such generation in this registry
+├── UnknownKey             no such API key in this registry
 ├── GenerationClosed       this generation is complete or aborted; begin a new one
 ├── LogUnavailable         try again: the log has not taken the entry, so nothing may be released
 ├── LogRefused             a person must act: signing would contradict what was signed before
@@ -48,6 +49,10 @@ class WeightsUnavailable(RegistryError):
 
 class UnknownGeneration(RegistryError):
     """The registry holds no generation under this id."""
+
+
+class UnknownKey(RegistryError):
+    """The registry holds no API key under this id."""
 
 
 class GenerationClosed(RegistryError):

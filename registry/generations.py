@@ -15,14 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, Select, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from audio import SAMPLE_RATE_HZ
 from registry.changelog import pack_codes, pack_informative
 from registry.errors import GenerationClosed, RegistryError, RegistryInputError, UnknownGeneration
 from registry.log import outbox
-from registry.records import Generation, NewGeneration, draw_content_id, uuid7
+from registry.records import (
+    EVERY_GENERATION,
+    Generation,
+    GenerationFilter,
+    NewGeneration,
+    draw_content_id,
+    uuid7,
+)
 from registry.tables import CONTENT_ID_BITS, FingerprintRow, FpModelRow, GenerationRow, GenerationState
 
 CONTENT_ID_DRAWS = 8  # a clash has p = 4e-9 at a million generations; eight in a row mean a broken generator
@@ -172,15 +179,21 @@ def get_by_content_id(connection: Connection, content_id: int) -> Generation | N
     return None if row is None else _generation(row)
 
 
-def newest(connection: Connection, limit: int, after: uuid.UUID | None = None) -> list[Generation]:
-    """Newest first, at most `limit` (1 to 1000), those begun before `after` when it is given.
+def newest(
+    connection: Connection,
+    limit: int,
+    after: uuid.UUID | None = None,
+    wanted: GenerationFilter = EVERY_GENERATION,
+) -> list[Generation]:
+    """The wanted ones, newest first, at most `limit` (1 to 1000), those begun before `after` when it is
+    given.
 
     The last id of one page is the cursor of the next; what is begun meanwhile never shifts a page. Raises
     `RegistryInputError`, `UnknownGeneration`.
     """
     if not 1 <= limit <= PAGE_LIMIT:
         raise RegistryInputError(f"limit must be from 1 to {PAGE_LIMIT}, not {limit}")
-    statement = _select().order_by(GenerationRow.ordinal.desc()).limit(limit)
+    statement = _select().where(*_conditions(wanted)).order_by(GenerationRow.ordinal.desc()).limit(limit)
     if after is not None:
         cursor = select(GenerationRow.ordinal).where(GenerationRow.generation_id == after)
         ordinal = connection.execute(cursor).scalar_one_or_none()
@@ -188,6 +201,13 @@ def newest(connection: Connection, limit: int, after: uuid.UUID | None = None) -
             raise UnknownGeneration(f"the registry holds no generation {after} to list from")
         statement = statement.where(GenerationRow.ordinal < ordinal)
     return [_generation(row) for row in connection.execute(statement)]
+
+
+def count(connection: Connection, wanted: GenerationFilter = EVERY_GENERATION) -> int:
+    """How many there are now; reads an index or the whole table, so ask once for an export and not for a
+    page."""
+    statement = select(func.count()).select_from(GenerationRow).where(*_conditions(wanted))
+    return connection.execute(statement).scalar_one()
 
 
 def ensure_model(connection: Connection, weights_sha256: str, version: str) -> int:
@@ -231,6 +251,19 @@ def _close(connection: Connection, ordinal: int, state: GenerationState, **value
 
 def _closed(generation_id: uuid.UUID, state: GenerationState) -> GenerationClosed:
     return GenerationClosed(f"generation {generation_id} is {state.value}: begin a new one")
+
+
+def _conditions(wanted: GenerationFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.created_from is not None:
+        conditions.append(GenerationRow.created_at >= wanted.created_from)
+    if wanted.created_before is not None:
+        conditions.append(GenerationRow.created_at < wanted.created_before)
+    if wanted.model is not None:
+        conditions.append(GenerationRow.model == wanted.model)
+    if wanted.state is not None:
+        conditions.append(GenerationRow.state == wanted.state)
+    return conditions
 
 
 def _select() -> Select[Any]:

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from registry.errors import RegistryInputError
@@ -57,6 +57,28 @@ class Generation:
     metadata: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class GenerationFilter:
+    """Which generations are listed; None asks nothing. Raises `RegistryInputError` for a text or time that
+    cannot be asked about."""
+
+    created_from: datetime | None = None  # aware; this moment and later
+    created_before: datetime | None = None  # aware; earlier than this moment
+    model: str | None = None  # exactly
+    state: GenerationState | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("created_from", "created_before"):
+            at = getattr(self, name)
+            if at is not None:
+                object.__setattr__(self, name, _in_utc(at))
+        if self.model is not None and not _is_storable(self.model):
+            raise RegistryInputError("the model to filter by is no text that could be stored")
+
+
+EVERY_GENERATION = GenerationFilter()
+
+
 def uuid7(unix_ms: int | None = None) -> uuid.UUID:
     """A UUID that sorts by time: 48 bits of Unix milliseconds, 74 random bits. Source: RFC 9562, sec. 5.7.
 
@@ -71,6 +93,16 @@ def uuid7(unix_ms: int | None = None) -> uuid.UUID:
 def draw_content_id() -> int:
     """48 random bits."""
     return secrets.randbits(CONTENT_ID_BITS)
+
+
+def _in_utc(at: datetime) -> datetime:
+    """The same moment as PostgreSQL takes it: it refuses offsets beyond 16 hours, which RFC 3339 allows."""
+    if at.tzinfo is None:
+        raise RegistryInputError("a time to filter by must say its offset, such as 2026-11-25T10:00:00Z")
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as exc:
+        raise RegistryInputError("a time to filter by must lie in the years 1 to 9999") from exc
 
 
 def _is_storable(value: object) -> bool:

@@ -25,14 +25,16 @@ from registry.changelog import GenerationCodes
 from registry.database import Database
 from registry.errors import LogDamaged, LogRefused, LogUnavailable, RegistryInputError
 from registry.fingerprint.windows import Fingerprinter
+from registry.keys import KeyStore
 from registry.log import LogFiles, TransparencyLog
 from registry.log.check import check
 from registry.matching import MatchResult
 from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
 from registry.recording import Recording, check_samples
-from registry.records import Generation, NewGeneration
+from registry.records import EVERY_GENERATION, Generation, GenerationFilter, NewGeneration
 from registry.replica import Replica
+from registry.replies import ReplyStore
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class Registry:
         self._fingerprinter = fingerprinter
         self._server = server
         self._owner = OwnerLock(database)
+        self.keys = KeyStore(database)  # who may do what over REST
+        self.replies = ReplyStore(database, self._owner)  # answers to requests that may be sent again
         self._log = None if log_files is None else TransparencyLog.open(database, log_files)
 
     @classmethod
@@ -201,10 +205,17 @@ class Registry:
         with self._database.transaction() as connection:
             return generations.get_by_content_id(connection, content_id)
 
-    def generations(self, limit: int, after: uuid.UUID | None = None) -> list[Generation]:
+    def generations(
+        self, limit: int, after: uuid.UUID | None = None, wanted: GenerationFilter = EVERY_GENERATION
+    ) -> list[Generation]:
         """Newest first, at most `limit` (1 to 1000); `after` is the last id of the page before."""
         with self._database.transaction() as connection:
-            return generations.newest(connection, limit, after)
+            return generations.newest(connection, limit, after, wanted)
+
+    def count_generations(self, wanted: GenerationFilter = EVERY_GENERATION) -> int:
+        """How many there are now; for an export's progress, too slow for every page."""
+        with self._database.transaction() as connection:
+            return generations.count(connection, wanted)
 
     def check_log(self) -> list[str]:
         """What in the log contradicts its tiles, the database or what was signed; reads everything.

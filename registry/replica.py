@@ -51,6 +51,11 @@ class IndexStatus:
     def is_current(self) -> bool:
         return self.position >= self.last_position
 
+    @property
+    def lag(self) -> int:
+        """Committed changes that the index has not applied; every search applies them first."""
+        return max(self.last_position - self.position, 0)
+
 
 @dataclass(frozen=True)
 class IndexCheck:

@@ -5,6 +5,7 @@
     ├── ServerStopping    the server stops; connect again
     ├── NoModel           this server speaks to nobody: it has no model
     ├── LineFull          too many are waiting; come back later
+    ├── NotAdmitted       no key, a wrong one, or too many connections
     ├── ParameterRefused  a value in the address does not fit
     ├── ClientFault       what the client sends or does not read cannot be dealt with
     └── ServerFault       a part of ours failed; the log says which
@@ -52,6 +53,12 @@ class LineFull(ChatError):
     """All seats and all waiting places are taken."""
 
     close = Close.LATER
+
+
+class NotAdmitted(ChatError):
+    """Who asks may not, or not now."""
+
+    close = Close.POLICY
 
 
 class ParameterRefused(ChatError):

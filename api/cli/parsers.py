@@ -1,6 +1,7 @@
 """What the parsers of all commands share: a type that can be written down, and the kinds of number."""
 
 import argparse
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -23,3 +24,12 @@ def port(text: str) -> int:
     if number > 65_535:
         raise argparse.ArgumentTypeError(f"a port is at most 65535, not {number}")
     return number
+
+
+def moment(text: str) -> datetime:
+    """A time such as 2026-11-25 or 2026-11-25T10:00Z, for `type=`; without an offset it is UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a time such as 2026-11-25T10:00Z, not {text!r}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

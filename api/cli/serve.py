@@ -43,10 +43,22 @@ def run(args: argparse.Namespace) -> int:
     chosen = settings(args, "model", "device")
     import uvicorn
 
+    from api import logs
     from api.app import UVICORN_OPTIONS, create_app
 
+    logs.configure()
     app = _with_short_start_errors(create_app(chosen))
-    server = uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, **UVICORN_OPTIONS))
+    config = uvicorn.Config(
+        app,
+        host=args.host,
+        port=args.port,
+        log_config=None,  # ours, set above
+        access_log=False,  # it would hold addresses and queries; api.problems.Edge logs what may be logged
+        server_header=False,
+        timeout_graceful_shutdown=chosen.stop_timeout_s,
+        **UVICORN_OPTIONS,
+    )
+    server = uvicorn.Server(config)
     try:
         server.run()
     except SystemExit:

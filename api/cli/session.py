@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from api.cli.errors import CommandError, UsageError
 
 if TYPE_CHECKING:
+    from api.access.accounts import Accounts
     from api.service import Service
     from api.settings import Settings
     from registry import Registry
@@ -59,6 +60,17 @@ def open_registry(args: argparse.Namespace) -> Iterator["Registry"]:
 
     with open_registry(settings(args)) as registry:
         yield registry
+
+
+@contextlib.contextmanager
+def open_accounts(args: argparse.Namespace) -> Iterator["Accounts"]:
+    """The API keys of the registry, under the server's secret; makes that secret on first use."""
+    from api.access.accounts import Accounts
+    from api.access.secret import ServerSecret
+
+    secret = ServerSecret.load_or_create(settings(args).server_secret_path)
+    with open_registry(args) as registry:
+        yield Accounts(registry.keys, secret)
 
 
 def read_input(name: str) -> bytes:

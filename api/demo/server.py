@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -31,8 +31,9 @@ _LOG_LINES_SHOWN = 15
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[httpx.Client]:
-    """A client whose base URL is a server that is ready. Server, database and data are gone afterwards.
+def running_server(settings: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+    """A client of a server that is ready, with a key for everything. Server, database and data are gone
+    afterwards. `settings`: environment variables of the server, such as EARMARK_NUM_WORKERS.
 
     Raises DemoError when the server does not get ready or does not stop; the message ends with its log.
     """
@@ -41,34 +42,50 @@ def running_server() -> Iterator[httpx.Client]:
     # must be able to pass through. Passing is not listing, and the data folder below is closed by its owner.
     folder.chmod(0o711)
     try:
-        with (
-            _server_process(folder) as base_url,
-            httpx.Client(base_url=base_url, timeout=_REQUEST_LIMIT_S) as client,
-        ):
-            yield client
+        with _server_process(folder, settings or {}) as base_url:
+            headers = {"Authorization": f"Bearer {_create_key(folder)}"}
+            with httpx.Client(base_url=base_url, timeout=_REQUEST_LIMIT_S, headers=headers) as client:
+                yield client
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _server_process(folder: Path) -> Iterator[str]:
-    port = _free_port()
+def _server_process(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    port = free_port()
     log_path = folder / "server.log"
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--data-dir", str(folder / "data")]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("EARMARK_")}
+    command = _earmark(folder, "serve", "--host", "127.0.0.1", "--port", str(port))
+    environment = {**_environment(), **settings}
     with log_path.open("wb") as log:
         # A group of its own: Ctrl-C then reaches the demo only, and the demo stops the server in order.
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         base_url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, base_url, log_path)
+        wait_until_ready(process, base_url, log_path)
         yield base_url
     finally:
         _stop(process, log_path)
 
 
-def _free_port() -> int:
+def _create_key(folder: Path) -> str:
+    """As an operator does it: beside the running server, on the same data."""
+    command = _earmark(folder, "keys", "create", "demo", "--scope", "mark", "--scope", "audit")
+    made = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise DemoError(f"no API key could be made: {made.stderr.strip()}")
+    return made.stdout.strip()
+
+
+def _earmark(folder: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "api.cli.main", "--data-dir", str(folder / "data"), *words]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without the settings of whoever runs the demo."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("EARMARK_")}
+
+
+def free_port() -> int:
     """A port that was free a moment ago. Should another process take it first, the server does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,7 +93,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path: Path) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], base_url: str, log_path: Path) -> None:
     deadline_s = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline_s:
         if process.poll() is not None:

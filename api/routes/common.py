@@ -8,10 +8,11 @@ from fastapi import Depends, Request
 
 from api import errors
 from api.errors import Kind
-from api.schemas import Problem
+from api.fetch import Fetcher
+from api.schemas import Problem, UrlInput
 from api.service import Service
-from api.upload import FORM_FIELD, read_upload
-from api.workers import Workers
+from api.upload import FORM_FIELD, media_type_of, read_json, read_upload
+from api.workers import Workers, while_connected
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ def open_service(request: Request) -> Service:
 
 OpenService = Annotated[Service, Depends(open_service)]
 
-UPLOAD = {
+UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "The audio file: WAV, FLAC, MP3, Ogg (Opus, Vorbis) or M4A (AAC, ALAC); or a form.",
@@ -37,6 +38,15 @@ UPLOAD = {
                     "properties": {FORM_FIELD: {"type": "string", "format": "binary"}},
                 }
             },
+        },
+    }
+}
+UPLOAD_OR_URL = {
+    "requestBody": {
+        **UPLOAD["requestBody"],
+        "content": {
+            **UPLOAD["requestBody"]["content"],
+            "application/json": {"schema": UrlInput.model_json_schema()},
         },
     }
 }
@@ -74,4 +84,22 @@ async def with_upload(request: Request, work: Callable[[bytes], T]) -> T:
     settings = open_service(request).settings
     with workers.admit():
         data = await read_upload(request, settings.max_body_bytes, settings.upload_timeout_s)
+        return await workers.run(request, work, data)
+
+
+async def with_upload_or_url(request: Request, work: Callable[[bytes], T]) -> T:
+    """The same; the body may also be `{"url": …}`, whose file is then fetched. Raises FetchError too.
+
+    A file is fetched before a place is taken, so that a slow server elsewhere holds up nobody's upload; how
+    many are fetched at once has its own limit.
+    """
+    settings = open_service(request).settings
+    if media_type_of(request) != "application/json" or not settings.fetch_urls:
+        return await with_upload(request, work)
+    workers: Workers = request.app.state.workers
+    fetcher: Fetcher = request.app.state.fetcher
+    url = (await read_json(request, UrlInput, settings.upload_timeout_s)).url
+    with workers.admit_fetch():
+        data = await while_connected(request, lambda: fetcher.fetch(url, settings.max_body_bytes))
+    with workers.admit():
         return await workers.run(request, work, data)

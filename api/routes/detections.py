@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter, Request
 
-from api.routes.common import UPLOAD, UPLOAD_KINDS, OpenService, problems, with_upload
+from api import errors
+from api.routes.access import KEY_KINDS, WITHOUT_KEY_TOO, Counted
+from api.routes.common import UPLOAD_KINDS, UPLOAD_OR_URL, OpenService, problems, with_upload_or_url
 from api.schemas import Detection
 
 router = APIRouter(tags=["detections"])
@@ -13,13 +15,14 @@ router = APIRouter(tags=["detections"])
     operation_id="create_detection",
     summary="Tell whether audio came from here",
     response_model=Detection,
-    responses=problems(*UPLOAD_KINDS),
-    openapi_extra=UPLOAD,
+    responses=problems(*UPLOAD_KINDS, errors.NOT_FETCHED, *KEY_KINDS),
+    openapi_extra=UPLOAD_OR_URL | WITHOUT_KEY_TOO,
 )
-async def create_detection(request: Request, service: OpenService) -> Detection:
+async def create_detection(request: Request, service: OpenService, visitor: Counted) -> Detection:
     """A verdict with its reason, and the evidence of each technique. Audio that gives no verdict is
     `inconclusive`.
 
-    The audio is judged in memory and not kept. `not_detected` does not mean that a human spoke.
+    The audio is judged in memory and not kept. `not_detected` does not mean that a human spoke. Without an
+    API key `certainty` stands in place of scores and probabilities. The body may also be `{"url": …}`.
     """
-    return await with_upload(request, service.detect)
+    return await with_upload_or_url(request, lambda data: service.detect(data, visitor))

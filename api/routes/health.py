@@ -1,10 +1,12 @@
-"""GET /livez and /readyz: for whoever restarts the process, and for whoever sends it traffic."""
+"""GET /livez, /readyz and /metrics: for whoever restarts the process, sends it traffic, and watches it."""
 
 from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 
 from api.chat.room import Room
-from api.routes.common import OpenService
+from api.observe import MEDIA_TYPE, Metrics
+from api.routes.access import SCOPE_KINDS, Auditor
+from api.routes.common import OpenService, problems
 from api.schemas import Alive, Readiness
 
 router = APIRouter(tags=["health"])
@@ -31,3 +33,16 @@ async def get_readiness(request: Request, service: OpenService, response: Respon
     if readiness.status != "ready":
         response.status_code = 503
     return readiness
+
+
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Counters and gauges for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, **problems(*SCOPE_KINDS)},
+)
+async def get_metrics(request: Request, _auditor: Auditor) -> Response:
+    """Needs a key with the scope `audit`: how much is asked here is not for everyone to know."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(await to_thread.run_sync(metrics.text), media_type=MEDIA_TYPE)

@@ -10,6 +10,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from api import errors, signing
+from api.routes.access import KEY_KINDS, WITHOUT_KEY_TOO, Counted
 from api.routes.common import OpenService, problems
 from api.schemas import SignatureCheck
 from api.upload import read_json_bytes
@@ -80,10 +81,17 @@ async def get_tile(service: OpenService, path: str) -> Response:
     response_class=Response,
     responses={
         200: _answers("A C2SP tlog-proof.", "text/plain"),
-        **problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, errors.LOG_UNAVAILABLE),
+        **problems(
+            errors.UNKNOWN_GENERATION,
+            errors.INVALID,
+            errors.UNAVAILABLE,
+            errors.LOG_UNAVAILABLE,
+            *KEY_KINDS,
+        ),
     },
+    openapi_extra=WITHOUT_KEY_TOO,
 )
-async def get_proof(service: OpenService, generation_id: UUID) -> Response:
+async def get_proof(service: OpenService, _visitor: Counted, generation_id: UUID) -> Response:
     """Of its newest entry, under the newest checkpoint, without the salt of its commitments."""
     receipt = await to_thread.run_sync(service.registry.log.receipt, generation_id)
     return Response(receipt.without_salt().encode(), media_type="text/plain; charset=utf-8")
@@ -94,16 +102,17 @@ async def get_proof(service: OpenService, generation_id: UUID) -> Response:
     operation_id="check_detection",
     summary="Whether this service signed a result",
     response_model=SignatureCheck,
-    responses=problems(errors.BAD_REQUEST, errors.TOO_LARGE, errors.MEDIA_TYPE_REFUSED),
-    openapi_extra={
+    responses=problems(errors.BAD_REQUEST, errors.TOO_LARGE, errors.MEDIA_TYPE_REFUSED, *KEY_KINDS),
+    openapi_extra=WITHOUT_KEY_TOO
+    | {
         "requestBody": {
             "required": True,
-            "description": "What POST /v1/detections answered, unchanged.",
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "description": "What POST /v1/detections answered, unchanged; all else is not valid.",
+            "content": {"application/json": {"schema": {}}},
         }
     },
 )
-async def check_detection(request: Request, service: OpenService) -> SignatureCheck:
+async def check_detection(request: Request, service: OpenService, _visitor: Counted) -> SignatureCheck:
     """Says whether it was signed here and not changed since; a result that was not is no error. Compare
     `input.sha256` with the file that it is said to be about."""
     data = await read_json_bytes(request, MAX_RESULT_BYTES, service.settings.upload_timeout_s)

@@ -4,15 +4,27 @@ import base64
 from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
+from api import errors, idempotency
+from api.idempotency import Reply
 from api.marking import ORIGIN_TEXT, MarkedFile, Origin
+from api.routes.access import SCOPE_KINDS, Marker
 from api.routes.common import UPLOAD, UPLOAD_KINDS, OpenService, problems, with_upload
 
 router = APIRouter(tags=["marks"])
 
 OriginText = Annotated[
     str, Query(pattern=f"^{ORIGIN_TEXT.pattern}$", description="Public; never put personal data here.")
+]
+
+RequestText = Annotated[
+    str | None,
+    Header(
+        alias=idempotency.HEADER,
+        pattern=f"^{idempotency.NAME.pattern}$",
+        description="What you call this request, such as a UUID; needs an API key.",
+    ),
 ]
 
 _MARKED = {
@@ -27,6 +39,10 @@ _MARKED = {
             "shows offline that this file was issued here.",
             "schema": {"type": "string", "contentEncoding": "base64"},
         },
+        idempotency.REPLAYED: {
+            "description": "`true` when this answer was first given to an earlier request.",
+            "schema": {"type": "string"},
+        },
     },
 }
 
@@ -36,25 +52,46 @@ _MARKED = {
     operation_id="create_mark",
     summary="Mark and register speech that another engine made",
     response_class=Response,
-    responses={200: _MARKED, **problems(*UPLOAD_KINDS)},
+    responses={
+        200: _MARKED,
+        **problems(*UPLOAD_KINDS, *SCOPE_KINDS, errors.CONFLICT, errors.AT_WORK),
+    },
     openapi_extra=UPLOAD,
 )
 async def create_mark(
     request: Request,
     service: OpenService,
+    visitor: Marker,
     system: OriginText = "unnamed",
     system_version: OriginText = "unknown",
     model: OriginText = "unknown",
+    idempotency_key: RequestText = None,
 ) -> Response:
     """Rate, channels and length stay as they are. `system`, `system_version` and `model` say which engine
     spoke.
 
     The generation's row, its fingerprints and its log entry are durable before the first byte of the answer
-    leaves.
+    leaves. Sent again under the same `Idempotency-Key` within 24 hours, the request is answered with the same
+    file and receipt.
     """
     origin = Origin(system, system_version, model)
-    marked = await with_upload(request, lambda data: service.mark_file(data, origin))
-    return Response(marked.data, media_type=marked.media_type, headers=_headers(marked))
+
+    def work(data: bytes) -> Reply:
+        return idempotency.once(
+            service.registry.replies,
+            service.secret,
+            visitor.caller,
+            idempotency_key,
+            idempotency.digest_of("/v1/marks", vars(origin), data),
+            lambda: _reply(service.mark_file(data, origin)),
+        )
+
+    reply = await with_upload(request, work)
+    return Response(reply.body, media_type=reply.media_type, headers=reply.headers)
+
+
+def _reply(marked: MarkedFile) -> Reply:
+    return Reply(marked.media_type, _headers(marked), marked.data)
 
 
 def _headers(marked: MarkedFile) -> dict[str, str]:

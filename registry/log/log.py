@@ -135,6 +135,11 @@ class TransparencyLog:
             raise LogUnavailable(f"the log has {checkpoint.size} entries, not {old_size}")
         return consistency_proof(reader.node, old_size, checkpoint.size)
 
+    def waiting_s(self) -> float:
+        """How long the oldest entry has waited to be in the log; 0 when none waits."""
+        with self._database.transaction() as connection:
+            return outbox.waiting_s(connection)
+
     def run_batch(self) -> int | None:
         """Sequence what waits now, in this thread: see `Sequencer.run_batch`."""
         return self._sequencer.run_batch()

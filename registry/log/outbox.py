@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select
+from sqlalchemy import Connection, Row, Select, func, insert, select
 from sqlalchemy.dialects import postgresql
 
 from registry.errors import RegistryInputError
@@ -124,6 +124,13 @@ def sequenced(connection: Connection, start: int, limit: int) -> list[LogEntry]:
     """Entries that have an index, from `start` on, in order."""
     chosen = _select().where(LogEntryRow.log_index >= start).order_by(LogEntryRow.log_index).limit(limit)
     return [_entry(row) for row in connection.execute(chosen)]
+
+
+def waiting_s(connection: Connection) -> float:
+    """How long the oldest entry has waited for its index; 0 when none waits."""
+    age = func.extract("epoch", func.clock_timestamp() - func.min(LogEntryRow.created_at))
+    statement = select(func.coalesce(age, 0)).where(LogEntryRow.log_index.is_(None))
+    return float(connection.execute(statement).scalar_one())
 
 
 def salts(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, bytes]:

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from api.access.accounts import Scope
 from api.app import UVICORN_OPTIONS, create_app
 from api.service import Service
 from api.settings import Settings
@@ -25,6 +26,7 @@ from tests.conftest import reachable_folder
 ASSETS = Path(__file__).parents[1] / "assets"
 MAX_BODY_BYTES = 2_000_000
 MAX_DURATION_S = 60.0
+MANY = 1_000_000  # tests of limits have servers of their own
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Marked:
 class Server:
     """A running server: a client for it, and what is inside."""
 
-    client: httpx.Client
+    client: httpx.Client  # with a key for everything
+    anonymous: httpx.Client  # without one
+    app: FastAPI
     service: Service
     workers: Workers
 
@@ -65,6 +69,10 @@ class Server:
         return response.json()
 
 
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
 def recording(name: str) -> bytes:
     return (ASSETS / f"{name}.flac").read_bytes()
 
@@ -84,7 +92,7 @@ def running(app: FastAPI) -> Iterator[str]:
     """The base URL of a real server on the loopback interface, in a thread, until the block ends."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="warning", **UVICORN_OPTIONS)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=60, **UVICORN_OPTIONS)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -109,11 +117,21 @@ def server() -> Iterator[Server]:
     """
     with reachable_folder() as folder:
         settings = Settings(
-            data_dir=folder / "data", max_body_bytes=MAX_BODY_BYTES, max_duration_s=MAX_DURATION_S
+            data_dir=folder / "data",
+            max_body_bytes=MAX_BODY_BYTES,
+            max_duration_s=MAX_DURATION_S,
+            requests_per_minute_key=MANY,
+            requests_per_minute_address=MANY,
+            requests_per_minute_everyone=MANY,
+            wrong_keys_per_minute_address=MANY,
+            near_duplicates_per_hour_address=MANY,
+            near_duplicates_per_hour_key=MANY,
         )
         app = create_app(settings)
-        with running(app) as base_url, httpx.Client(base_url=base_url, timeout=120) as client:
-            yield Server(client, app.state.service, app.state.workers)
+        with running(app) as base_url, httpx.Client(base_url=base_url, timeout=120) as anonymous:
+            key = app.state.service.accounts.create("tests", set(Scope)).text
+            with httpx.Client(base_url=base_url, timeout=120, headers=bearer(key)) as client:
+                yield Server(client, anonymous, app, app.state.service, app.state.workers)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from audio import SAMPLE_RATE_HZ, decode, encode
+from benchmarks.hostile import MAX_WAIT_S, make, send
 from tests.api.conftest import MAX_BODY_BYTES, Server, recording
 from tests.audio.media import float_wav, silent_flac, wav
 
@@ -99,7 +100,7 @@ def test_the_name_and_the_media_type_do_not_decide_what_is_inside(server: Server
 
 
 def test_a_content_type_that_is_not_audio_is_415(server: Server) -> None:
-    for headers in ({"Content-Type": "application/json"}, {}):
+    for headers in ({"Content-Type": "text/plain"}, {"Content-Type": "audio"}, {}):
         response = server.client.post("/v1/detections", content=recording("amelia"), headers=headers)
         assert assert_problem(response)["code"] == "unsupported-media-type"
         assert response.status_code == 415
@@ -147,3 +148,11 @@ def test_the_service_lives_on_after_all_of_it(server: Server) -> None:
         "/v1/detections", content=recording("amelia"), headers={"Content-Type": "audio/flac"}
     )
     assert answer.json()["verdict"] == "not_detected"
+
+
+def test_damaged_files_of_every_kind_are_verdicts_or_problems(server: Server) -> None:
+    """The first of the ten thousand that `python -m benchmarks.hostile` sends."""
+    for number in range(60):
+        said, seconds = send(server.client, make(0, number))
+        assert said.startswith(("200 ", "413 ", "422 ")), f"make(0, {number}): {said}"
+        assert seconds < MAX_WAIT_S

@@ -143,13 +143,14 @@ def test_the_document_names_every_route_once_and_its_problems(server: Server) ->
     operations = [one for path in document["paths"].values() for one in path.values()]
     names = [one["operationId"] for one in operations]
     assert sorted(names) == [
-        "check_detection", "create_detection", "create_mark", "get_checkpoint", "get_generation",
-        "get_liveness", "get_log_key", "get_proof", "get_readiness", "get_tile",
+        "check_detection", "create_detection", "create_mark", "export_generations", "get_checkpoint",
+        "get_generation", "get_liveness", "get_log_key", "get_metrics", "get_proof", "get_readiness",
+        "get_tile", "list_generations",
     ]  # fmt: skip
     for name in ("create_detection", "create_mark"):
         (operation,) = [one for one in operations if one["operationId"] == name]
         assert {"400", "413", "415", "422", "503"} <= set(operation["responses"])
-        assert {"audio/*", "multipart/form-data"} == set(operation["requestBody"]["content"])
+        assert {"audio/*", "multipart/form-data"} <= set(operation["requestBody"]["content"])
         assert errors.MEDIA_TYPE in operation["responses"]["413"]["content"]
 
 

@@ -1,13 +1,14 @@
 """A full service says so at once, and who has gone does not keep a place."""
 
 import threading
+from contextlib import ExitStack
 
 import anyio
 import pytest
 from starlette.requests import ClientDisconnect, Request
 
 from api.errors import Busy
-from api.workers import Workers
+from api.workers import MAX_FETCHES, Workers, while_connected
 
 
 class Client:
@@ -90,3 +91,57 @@ def test_a_client_that_goes_away_while_waiting_is_never_worked_for() -> None:
 
     anyio.run(run)
     assert ran == [3]
+
+
+def test_what_is_awaited_for_a_client_that_goes_away_is_cancelled() -> None:
+    """A slow server elsewhere must not hold a place for nobody."""
+    cancelled = []
+
+    async def forever() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled.append(True)
+
+    async def run() -> None:
+        client = Client()
+        async with anyio.create_task_group() as group:
+
+            async def fetch() -> None:
+                with pytest.raises(ClientDisconnect):
+                    await while_connected(client.request, forever)
+
+            group.start_soon(fetch)
+            await anyio.wait_all_tasks_blocked()
+            client.gone.set()
+
+    anyio.run(run)
+    assert cancelled == [True]
+
+
+def test_what_is_awaited_comes_through_result_or_error() -> None:
+    async def seven() -> int:
+        return 7
+
+    async def broken() -> int:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        assert await while_connected(Client().request, seven) == 7
+        with pytest.raises(ZeroDivisionError):
+            await while_connected(Client().request, broken)
+
+    anyio.run(run)
+
+
+def test_fetches_have_places_of_their_own() -> None:
+    workers = Workers(num_workers=1, max_waiting=0)
+    with ExitStack() as places:
+        for _ in range(MAX_FETCHES):
+            places.enter_context(workers.admit_fetch())
+        with pytest.raises(Busy), workers.admit_fetch():
+            pass
+        with workers.admit():
+            assert (workers.num_places, workers.num_taken, workers.num_waiting) == (1, 1, 0)
+    with workers.admit_fetch():
+        assert workers.num_taken == 0

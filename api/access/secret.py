@@ -1,0 +1,88 @@
+"""The server's own secret: 256 bits in a file, under which API keys are digested and replies encrypted.
+
+    digest(label, *parts) = HMAC-SHA256(secret, label || 0x00 || length and bytes of each part)
+
+Made on first use with mode 0600; there is no default, and no setting holds it. Whoever has the database but
+not this file can neither try keys nor read replies. Losing it makes every API key invalid, and nothing else:
+marks and the log do not depend on it. Source: RFC 2104; labels separate the uses (NIST SP 800-108)."""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from api.errors import SecretFileError
+
+SECRET_BYTES = 32
+_FORMAT = "earmark-server-secret-1"
+
+
+@dataclass(frozen=True)
+class ServerSecret:
+    """The secret; it stays out of the repr."""
+
+    value: bytes = field(repr=False)
+
+    def digest(self, label: str, *parts: bytes) -> bytes:
+        """32 bytes for one purpose; another label, or other parts, give unrelated bytes."""
+        message = label.encode() + b"\0" + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+        return hmac.digest(self.value, message, hashlib.sha256)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> Self:
+        """The secret in this file, made on first use; safe when several processes start at once.
+
+        A crash on the way leaves either no file or a whole one. Raises SecretFileError when it is damaged, or
+        can be read by other users.
+        """
+        if not path.exists():
+            try:
+                _create(path)
+            except OSError as exc:
+                raise SecretFileError(f"the server's secret {path} cannot be written: {exc}") from exc
+        return cls(_read(path))
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        # A crash before the link leaves a hidden temporary file, never a secret cut short.
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"{_FORMAT}\n{secrets.token_hex(SECRET_BYTES)}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was first: its secret is ours
+            os.link(temporary, path)
+        # The name must be durable too: keys made under a secret that a power cut takes are lost with it.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SecretFileError(f"the server's secret {path} cannot be read: {exc}") from exc
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise SecretFileError(f"{path} can be read by other users; run: chmod 600 {path}")
+    try:
+        name, digits = lines
+        value = bytes.fromhex(digits)
+    except ValueError:
+        name, value = "", b""
+    if name != _FORMAT or len(value) != SECRET_BYTES:
+        raise SecretFileError(f"{path} is no server secret; restore it from a backup")
+    return value

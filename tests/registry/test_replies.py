@@ -1,0 +1,98 @@
+"""One request, one piece of work, one answer: whoever sends it again, and whoever dies in between."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+
+from registry import Claim, KeyStore, NewKey, ReplyStore, RequestName
+from registry.database import Database
+from registry.owner import OwnerLock
+
+NAME = RequestName("0123abcd", b"n" * 32)
+SHA, OTHER_SHA = b"s" * 32, b"t" * 32
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    KeyStore(database).insert(NewKey(NAME.key_id, bytes(32), "test", ["mark"], None))
+    yield database
+    database.close()
+
+
+def store(database: Database) -> tuple[ReplyStore, OwnerLock]:
+    """A process of its own, as far as the database can tell."""
+    owner = OwnerLock(database)
+    return ReplyStore(database, owner), owner
+
+
+def test_the_first_works_and_the_second_gets_its_answer(database: Database) -> None:
+    replies, _ = store(database)
+    assert replies.claim(NAME, SHA) == (Claim.YOURS, None)
+    assert replies.keep(NAME, b"answer")
+    assert replies.claim(NAME, SHA) == (Claim.KEPT, b"answer")
+
+
+def test_while_one_works_the_other_is_told_so(database: Database) -> None:
+    first, _ = store(database)
+    second, _ = store(database)
+    assert first.claim(NAME, SHA) == (Claim.YOURS, None)
+    assert second.claim(NAME, SHA) == (Claim.AT_WORK, None)
+    assert first.claim(NAME, SHA) == (Claim.AT_WORK, None)
+
+
+def test_the_same_name_for_another_request_is_told_apart(database: Database) -> None:
+    replies, _ = store(database)
+    replies.claim(NAME, SHA)
+    assert replies.claim(NAME, OTHER_SHA) == (Claim.OTHER_REQUEST, None)
+    replies.keep(NAME, b"answer")
+    assert replies.claim(NAME, OTHER_SHA) == (Claim.OTHER_REQUEST, None)
+
+
+def test_what_failed_may_be_tried_again_and_what_was_kept_stays(database: Database) -> None:
+    replies, _ = store(database)
+    replies.claim(NAME, SHA)
+    replies.drop(NAME)
+    assert replies.claim(NAME, SHA) == (Claim.YOURS, None)
+    replies.keep(NAME, b"answer")
+    replies.drop(NAME)
+    assert replies.claim(NAME, SHA) == (Claim.KEPT, b"answer")
+
+
+def test_a_dead_workers_request_is_taken_over_by_exactly_one(database: Database) -> None:
+    """Without this a crash blocks a client's request for a day."""
+    dead, owner = store(database)
+    dead.claim(NAME, SHA)
+    owner.release()
+    heirs = [store(database)[0] for _ in range(4)]
+    claims: list[Claim] = []
+    threads = [threading.Thread(target=lambda s=s: claims.append(s.claim(NAME, SHA)[0])) for s in heirs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (claims.count(Claim.YOURS), claims.count(Claim.AT_WORK)) == (1, 3)
+
+
+def test_who_was_taken_for_dead_cannot_keep_its_answer(database: Database) -> None:
+    """Both would be released: two generations for one request."""
+    slow, owner = store(database)
+    slow.claim(NAME, SHA)
+    owner.release()
+    heir, _ = store(database)
+    assert heir.claim(NAME, SHA) == (Claim.YOURS, None)
+    assert not slow.keep(NAME, b"late")
+    slow.drop(NAME)
+    assert heir.keep(NAME, b"answer")
+    assert heir.claim(NAME, SHA) == (Claim.KEPT, b"answer")
+
+
+def test_answers_are_gone_after_a_day(database: Database) -> None:
+    replies, _ = store(database)
+    replies.claim(NAME, SHA)
+    replies.keep(NAME, b"answer")
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE reply SET created_at = created_at - interval '25 hours'"))
+    assert replies.claim(NAME, OTHER_SHA) == (Claim.YOURS, None)
