@@ -40,7 +40,12 @@ UVICORN_OPTIONS: dict[str, Any] = {
 def load_dialogue(settings: Settings) -> Speaker:
     """The model of the settings. Raises GenerationError."""
     assert settings.model is not None
-    return Dialogue.load(settings.model, num_streams=settings.chat_streams, device=settings.device)
+    return Dialogue.load(
+        settings.model,
+        num_streams=settings.chat_streams,
+        device=settings.device,
+        precision=settings.precision,
+    )
 
 
 def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] = load_dialogue) -> FastAPI:

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     """Where the model computes."""
 
+    precision: Literal["float32", "bfloat16", "int8"] | None = None
+    """Of the language model's weights; None: the file's. int8 halves the memory of bfloat16."""
+
     chat_streams: int = Field(default=1, ge=1)
     """Conversations at once: batch rows of the one model, which all take memory whether used or not."""
 

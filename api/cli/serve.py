@@ -35,12 +35,18 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="where the model computes (default: cpu)",
     )
+    talk.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "int8"),
+        default=argparse.SUPPRESS,
+        help="of the language model's weights (default: the file's)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
-    chosen = settings(args, "model", "device")
+    chosen = settings(args, "model", "device", "precision")
     import uvicorn
 
     from api import logs

@@ -1,5 +1,6 @@
 """A whole checkpoint of a few hundred kilobytes: random weights, real frames of 1920 samples, real files.
 
+    python -m tests.generation.tiny FOLDER              # then: earmark serve --model FOLDER
     folder = write_tiny_checkpoint(tmp_path, seed=0)
     Checkpoint.open(folder)                             # and load_moshi, load_mimi, load_tokenizer
 
@@ -7,6 +8,7 @@ Small in width only: 16 audio rows, 8 of them spoken, published delays and ratio
 """
 
 import io
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -83,3 +85,7 @@ def tiny_tokenizer() -> bytes:
         minloglevel=2,
     )
     return model.getvalue()
+
+
+if __name__ == "__main__":
+    print(f"{write_tiny_checkpoint(Path(sys.argv[1]))}: a model with random weights")
