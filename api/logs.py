@@ -40,6 +40,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def _names_nobody(record: logging.LogRecord) -> bool:
+    """Whether the line may be kept: uvicorn's lines about websockets hold the client's address and query."""
+    return "WebSocket" not in str(record.msg)
+
+
 def configure() -> None:
     """Send every logger of this process to standard error as JSON, from INFO on."""
     logging.config.dictConfig(
@@ -47,11 +52,13 @@ def configure() -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"json": {"()": JsonFormatter}},
+            "filters": {"names nobody": {"()": lambda: _names_nobody}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
             "root": {"level": "INFO", "handlers": ["stderr"]},
             # Its access lines would hold the client's address and query.
             "loggers": {
                 "uvicorn.access": {"level": "CRITICAL"},
+                "uvicorn.error": {"filters": ["names nobody"]},
                 "alembic.runtime.plugins": {"level": "WARNING"},  # one line for each that it could have
             },
         }

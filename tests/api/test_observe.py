@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 import uuid
 
 import pytest
@@ -144,3 +146,22 @@ def test_logs_hold_nothing_of_the_caller_or_the_file(
     done = [json.loads(line) for line in lines if '"status": 200' in line]
     assert done[0]["route"] == "/v1/detections"
     assert re.fullmatch("[0-9a-f]{8}", done[0]["key_id"])
+
+
+WEBSOCKET = """
+import logging
+from api import logs
+logs.configure()
+server = logging.getLogger("uvicorn.error")
+server.info('%s - "WebSocket %s" [accepted]', "198.51.100.7:37498", "/api/chat?email=somebody")
+server.info("Uvicorn running")
+"""
+
+
+def test_uvicorns_lines_about_websockets_are_not_kept() -> None:
+    """They hold the address and the query, and the published web client puts an e-mail address there.
+
+    In a process of its own: the server of the other tests sets up logging for itself."""
+    command = [sys.executable, "-c", WEBSOCKET]
+    written = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert [json.loads(line)["message"] for line in written.splitlines()] == ["Uvicorn running"]
