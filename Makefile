@@ -39,6 +39,7 @@ bench: corpus-is-named $(VENV)/installed-bench
 	$(VENV)/bin/python -m benchmarks.watermark
 	$(VENV)/bin/python -m benchmarks.fingerprint
 	$(VENV)/bin/python -m benchmarks.service
+	$(VENV)/bin/python -m benchmarks.generation
 	$(VENV)/bin/python -m benchmarks.chat
 	$(VENV)/bin/python -m benchmarks.log
 
