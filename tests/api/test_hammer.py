@@ -4,7 +4,7 @@ from benchmarks.hammer import hammer
 
 
 def test_writers_detectors_and_readers_at_once_see_nothing_wrong() -> None:
-    """No unexpected status, every verdict right, each request once, nothing open; memory takes minutes to judge."""
+    """No unexpected status, every verdict right, each request once, nothing open."""
     tally, watch, faults = hammer(seconds=10, seed=1)
     assert faults == []
     assert {kind for kind, status in tally.statuses if status == 200} == {"mark", "detect", "read"}
