@@ -8,7 +8,7 @@ for each."""
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,15 @@ def mark_until(step: str, folder: Path) -> None:
     die()
 
 
-def main(folder: Path) -> None:
-    for step in STEPS:
+def run_each(steps: Iterable[str], until: Callable[[str, Path], None], folder: Path) -> None:
+    """A process for each step, one after the other; prints how each ended."""
+    for step in steps:
         child = os.fork()
         if child == 0:
-            mark_until(step, folder)
+            until(step, folder)
         _, status = os.waitpid(child, 0)
         print(step, os.waitstatus_to_exitcode(status), sep=": ")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_each(STEPS, mark_until, Path(sys.argv[1]))

@@ -4,7 +4,6 @@ The database is in EARMARK_DATABASE_URL. What was released, float32 at 24 kHz, i
 soon as `push` returns it, as a server would send it. Prints how each process ended. Not a test itself;
 `test_marked_stream.py` runs it."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from audio import decode
 from registry import Recording, Registry
 from registry.log import TransparencyLog
 from tests.api.conftest import recording
-from tests.api.kill_marking import die
+from tests.api.kill_marking import die, run_each
 from watermark import Embedder
 
 FRAME_SAMPLES = 1920
@@ -68,14 +67,5 @@ def speak_until(step: str, folder: Path) -> None:
     die()
 
 
-def main(folder: Path) -> None:
-    for step in STEPS:
-        child = os.fork()
-        if child == 0:
-            speak_until(step, folder)
-        _, status = os.waitpid(child, 0)
-        print(step, os.waitstatus_to_exitcode(status), sep=": ")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    run_each(STEPS, speak_until, Path(sys.argv[1]))
