@@ -3,6 +3,7 @@
     GenerationError
     ├── CheckpointError      a file is missing, cut short, of another model, or says something unknown
     ├── FrameError           a chunk does not fit: wrong shape, or no whole number of frames
+    ├── TrainingDataError    a tool, a text or a recording that training needs is missing or damaged
     ├── NoFreeStream         every row of the model is taken
     └── UnknownStream        that row is not open
 
@@ -20,6 +21,10 @@ class CheckpointError(GenerationError):
 
 class FrameError(GenerationError):
     """Input that is not a whole number of frames of the right shape."""
+
+
+class TrainingDataError(GenerationError):
+    """Training data cannot be made or read: install what the message names, or name another folder."""
 
 
 class NoFreeStream(GenerationError):

@@ -1,0 +1,206 @@
+"""Make the training speech: the recorded voice, the synthesizers, the vocabulary, all into one folder.
+
+    figures = build(DataConfig(corpus, out, hours_espeak=3, hours_flite=3), note)
+
+(1) the held-out sentences, (2) the vocabulary, (3) the recorded voice: every recording with its words, and
+copies of the training ones in other styles, (4) each synthesizer voice: the held-out sentences in shard 0,
+then training sentences, half of them neutral, until its hours are full. Everything is decided by hashes of
+names, so a run that was stopped goes on with the next shard, and more hours add shards to those there are.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from audio import corpus
+from generation.errors import TrainingDataError
+from generation.speech_text import spoken
+from generation.train.data import cache, espeak, flite, styles, tokenizer
+from generation.train.data.align import Aligner
+from generation.train.data.item import Part, SpokenSentence
+from generation.train.data.sentences import Texts, digest, held_out
+
+RECORDED_VOICE = "kathleen"
+SHARD_ITEMS = 200
+"""About ten minutes of speech and 30 MB; what a stopped run does again."""
+
+_FLITE_SHARES = {"slt": 0.5, "rms": 0.25, "awb": 0.25}  # slt is nearest to the recorded voice
+_HELD_OUT = "held_out.json"
+_TOKENIZER = "tokenizer.model"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`corpus` holds voice/ and text/; hours are of training speech; `styled_copies` of each recording."""
+
+    corpus: Path
+    out: Path
+    hours_espeak: float = 3.0
+    hours_flite: float = 3.0
+    styled_copies: int = 1
+
+
+class Figures(NamedTuple):
+    """What the folder holds of one voice."""
+
+    voice: str
+    train_h: float
+    test_h: float
+    num_items: int
+    num_dropped: int
+
+
+class Speaker(Protocol):
+    """A synthesizer voice."""
+
+    @property
+    def voice(self) -> str:
+        """Its name in the cache."""
+
+    def speak(self, text: str) -> SpokenSentence | None:
+        """A neutral utterance with its words; None where the synthesizer does not follow the text."""
+
+
+class _Job(NamedTuple):
+    """One item to be made: `make` gives the neutral utterance."""
+
+    make: Callable[[], SpokenSentence | None]
+    style: str
+    seed: int
+    part: Part
+
+
+def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
+    """Fill the folder; `note` is told about every shard. Returns what the folder holds, voice by voice.
+
+    Raises TrainingDataError for a corpus without voice or texts, for a synthesizer or aligner that is not
+    installed, and for a folder that was made from another corpus.
+    """
+    config.out.mkdir(parents=True, exist_ok=True)
+    recordings = [(path, spoken(text)) for path, text in _recordings(config.corpus)]
+    kept_out = held_out(text for _, text in recordings)
+    _claim(config.out, kept_out)  # (1)
+    texts = Texts(config.corpus, excluded=kept_out)
+    if not (config.out / _TOKENIZER).exists():  # (2)
+        note("training the vocabulary")
+        spoken_too = [text for _, text in recordings if text not in kept_out]
+        written = islice(texts.stream("tokenizer"), tokenizer.NUM_SENTENCES)
+        tokenizer.train(chain(spoken_too, written), config.out / _TOKENIZER)
+    jobs = _recorded_jobs(recordings, frozenset(kept_out), config.styled_copies)
+    for number in count():  # (3)
+        batch = list(islice(jobs, SHARD_ITEMS))
+        if not batch:
+            break
+        _make_shard(config.out, RECORDED_VOICE, number, batch, note)
+    for speaker, hours in _speakers(config):  # (4)
+        _fill(config.out, speaker, hours, kept_out, texts, note)
+    return figures(cache.SpeechCache(config.out))
+
+
+def figures(speech: cache.SpeechCache) -> list[Figures]:
+    """Hours, items and dropped utterances of each voice."""
+    found = []
+    for voice, num_dropped in speech.num_dropped.items():
+        train, test = speech.select(Part.TRAIN, voice), speech.select(Part.TEST, voice)
+        hours = [sum(row.duration_s for row in rows) / 3600 for rows in (train, test)]
+        found.append(Figures(voice, hours[0], hours[1], len(train) + len(test), num_dropped))
+    return found
+
+
+def _recordings(folder: Path) -> list[tuple[Path, str]]:
+    clips = [clip for clip in corpus.load(folder) if clip.source == RECORDED_VOICE]
+    if not clips:
+        raise TrainingDataError(f"{folder} has no voice/{RECORDED_VOICE}.csv: name the corpus folder")
+    return [(clip.path, clip.text or "") for clip in clips]
+
+
+def _claim(out: Path, kept_out: list[str]) -> None:
+    """Write the held-out sentences, or see that they are those the folder was made with."""
+    path = out / _HELD_OUT
+    if not path.exists():
+        cache.write_durably(path, lambda file: file.write(json.dumps(kept_out, indent=1).encode()))
+    elif json.loads(path.read_text(encoding="utf-8")) != kept_out:
+        raise TrainingDataError(f"{out} was made from another corpus: name a new folder")
+
+
+def _recorded_jobs(
+    recordings: list[tuple[Path, str]], kept_out: frozenset[str], num_copies: int
+) -> Iterator[_Job]:
+    aligner = Aligner()
+    others = styles.NAMES[1:]
+    for path, text in recordings:
+        make = _Recorded(aligner, path, text)
+        if text in kept_out:
+            yield _Job(make, styles.NAMES[0], 0, Part.TEST)
+            continue
+        yield _Job(make, styles.NAMES[0], 0, Part.TRAIN)
+        seed = digest(path.name)
+        for copy in range(num_copies):
+            yield _Job(make, others[(seed + copy) % len(others)], seed, Part.TRAIN)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A recording with its words, as a job makes it."""
+
+    aligner: Aligner
+    path: Path
+    text: str
+
+    def __call__(self) -> SpokenSentence | None:
+        return self.aligner.align(self.text, corpus.read(self.path), RECORDED_VOICE)
+
+
+def _speakers(config: DataConfig) -> Iterator[tuple[Speaker, float]]:
+    """Each with its hours of training speech; a synthesizer of which none is wanted need not be installed."""
+    if config.hours_espeak:
+        for voice in espeak.VOICES:
+            yield espeak.Espeak(voice), config.hours_espeak / len(espeak.VOICES)
+    if config.hours_flite:
+        for voice, share in _FLITE_SHARES.items():
+            yield flite.Flite(voice), config.hours_flite * share
+
+
+def _fill(
+    out: Path, speaker: Speaker, hours: float, kept_out: list[str], texts: Texts, note: Callable[[str], None]
+) -> None:
+    tests = [_Job(lambda text=text: speaker.speak(text), styles.NAMES[0], 0, Part.TEST) for text in kept_out]
+    _make_shard(out, speaker.voice, 0, tests, note)
+    stream = texts.stream(speaker.voice)
+    missing_s, number = hours * 3600, 1
+    while missing_s > 0:
+        batch = [_synthetic_job(speaker, text) for text in islice(stream, SHARD_ITEMS)]
+        if not batch:
+            raise TrainingDataError(f"the texts end {missing_s:.0f} s before {speaker.voice} has its hours")
+        missing_s -= _make_shard(out, speaker.voice, number, batch, note)
+        number += 1
+
+
+def _synthetic_job(speaker: Speaker, text: str) -> _Job:
+    """Half of the utterances neutral, the others in each style as often."""
+    seed = digest(speaker.voice, text)
+    others = styles.NAMES[1:]
+    style = styles.NAMES[0] if seed % 2 else others[seed // 2 % len(others)]
+    return _Job(lambda: speaker.speak(text), style, seed, Part.TRAIN)
+
+
+def _make_shard(out: Path, voice: str, number: int, jobs: list[_Job], note: Callable[[str], None]) -> float:
+    """The seconds of training speech in a shard, which is made unless it is there."""
+    name = cache.shard_name(voice, number)
+    if not cache.has_shard(out, name):
+        started_s = time.monotonic()
+        neutral = [(job.make(), job) for job in jobs]
+        items = [
+            (styles.styled(sentence, job.style, job.seed), job.part)
+            for sentence, job in neutral
+            if sentence is not None
+        ]
+        cache.write_shard(out, name, items, len(jobs) - len(items))
+        total_s = sum(item.duration_s for item, _ in items)
+        note(f"{name}: {total_s / 60:.1f} min of speech in {time.monotonic() - started_s:.1f} s")
+    rows = cache.read_shard(out, name).rows
+    return sum(row.duration_s for row in rows if row.part is Part.TRAIN)
