@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from generation.streaming import TransformerConfig
 from tests.generation import oracle
 
 FRAME = 1920
+LOAD_ROUNDS = 5
 MEDIUM: dict[str, Any] = {
     "dim": 1024,
     "num_heads": 16,
@@ -94,16 +96,17 @@ def load() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         num_bytes = write_shapes(path, MoshiConfig())
-        rounds = [(_cold_read_s(path), _cold_start(path)) for _ in range(2)]
-    read_s = min(read_s for read_s, _ in rounds)
-    report = min((report for _, report in rounds), key=lambda report: report["first_frame_s"])
+        rounds = [(_cold_read_s(path), _cold_start(path)) for _ in range(LOAD_ROUNDS)]
+    read_s = median(read_s for read_s, _ in rounds)
+    reports = sorted((report for _, report in rounds), key=lambda report: report["first_frame_s"])
+    report = reports[LOAD_ROUNDS // 2]
     return {
         "part": f"7B shapes, {num_bytes / 1e9:.1f} GB: process start to first frame",
         "goal": "<= 1x reading",
         "ours_ms": report["first_frame_s"] * 1e3,
         "theirs_ms": read_s * 1e3,
         "ratio": report["first_frame_s"] / read_s,
-        "details": report | {"read_s": read_s},
+        "details": report | {"read_s": read_s, "rounds": rounds},
     }
 
 

@@ -1,1 +1,1 @@
-"""How the shipped models were made. Nothing here runs when speech is generated."""
+"""Training of the codec and of the speech model, the same code on a CPU and on CUDA."""

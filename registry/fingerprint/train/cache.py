@@ -1,25 +1,18 @@
-"""Recordings decoded once into flat files, so that training reads samples and not containers.
+"""The stores (audio/store.py) that the training of the fingerprint reads.
 
-    clips.bin    every clip at 24 kHz int16, one after the other    clips.json   file, source, speaker,
-    start, length
-    copy_K.bin   training clips after a lossy codec                 copy_K.json  the same, source being the
-    codec noise.bin, room.bin (float32, from the direct sound on) and their .json
+    clips    every clip    copy_K   training clips after a lossy codec
+    noise    the noises    room     impulse responses, float32, from the direct sound on
 
-A .json is written last and by rename: a build that was cut short leaves no .json and is done again.
 Dimension key: T samples. Not covered: telephone codecs; the training loop simulates mu-law itself.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, corpus, encode, trusted
-
-Wav = NDArray[np.float32]
+from audio.store import Store, Wav, build_store
 
 # (container, codec, bit/s): rates at which people pass speech on.
 LOSSY = (
@@ -27,34 +20,6 @@ LOSSY = (
     ("mp3", "mp3", 16_000), ("mp3", "mp3", 24_000), ("mp3", "mp3", 32_000), ("mp3", "mp3", 64_000),
     ("m4a", "aac", 24_000), ("m4a", "aac", 48_000),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One file of the cache and where its samples lie."""
-
-    file: str
-    source: str
-    speaker: str
-    start: int
-    length: int
-
-
-class Store:
-    """A read-only flat file of samples and the list of what lies in it."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        listing = json.loads((folder / f"{name}.json").read_text())
-        self.recordings = [Recording(**row) for row in listing["recordings"]]
-        path, dtype = folder / f"{name}.bin", np.dtype(listing["dtype"])
-        # An empty file cannot be mapped; a corpus without noise or rooms gives one.
-        self.samples = np.memmap(path, dtype, mode="r") if path.stat().st_size else np.zeros(0, dtype)
-
-    def read(self, start: int, length: int) -> Wav:
-        """Samples as float32; int16 is scaled to -1 ... 1."""
-        piece = self.samples[start : start + length]
-        wav_T = piece.astype(np.float32)
-        return wav_T / 32768.0 if piece.dtype == np.int16 else wav_T
 
 
 def build(data: Path, folder: Path, num_copies: int, seed: int) -> None:
@@ -96,17 +61,5 @@ def _lossy_copies(data: Path, seed: int) -> Iterator[tuple[corpus.Clip, Wav]]:
 def _build_once(
     folder: Path, name: str, items: Iterable[tuple[corpus.Clip, Wav]], dtype: str = "int16"
 ) -> None:
-    if (folder / f"{name}.json").exists():
-        return
-    rows: list[Recording] = []
-    position = 0
-    # A crash here leaves a .bin without its .json, which the next build overwrites.
-    with (folder / f"{name}.bin").open("wb") as out:
-        for clip, wav_T in items:
-            scaled_T = np.clip(np.rint(wav_T * 32767.0), -32768, 32767) if dtype == "int16" else wav_T
-            out.write(scaled_T.astype(dtype).tobytes())
-            rows.append(Recording(clip.path.name, clip.source, clip.speaker, position, len(wav_T)))
-            position += len(wav_T)
-    temporary = folder / f"{name}.json.tmp"
-    temporary.write_text(json.dumps({"dtype": dtype, "recordings": [asdict(row) for row in rows]}))
-    temporary.replace(folder / f"{name}.json")
+    rows = ((clip.path.name, clip.source, clip.speaker, wav_T) for clip, wav_T in items)
+    build_store(folder, name, rows, dtype)

@@ -14,7 +14,7 @@ import torch
 from registry.fingerprint import features
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train.augment import Augmenter
-from registry.fingerprint.train.cache import Store
+from audio.store import Store
 from registry.fingerprint.train.sampler import HOP_SAMPLES, Sampler
 
 _NUM_QUERIES = 400

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from audio import corpus
+from audio.store import Store, Wav
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train import cache
 from registry.fingerprint.train.augment import Augmenter, Chances
@@ -64,7 +65,7 @@ def run(config: TrainConfig, report: Callable[[str], None]) -> tuple[Fingerprint
     torch.manual_seed(config.seed)
     cache.build(config.data, config.cache, config.num_copies, config.seed)
     parts = corpus.split(corpus.load(config.data))
-    clips = cache.Store(config.cache, "clips")
+    clips = Store(config.cache, "clips")
     train_files = {clip.path.name for clip in parts.train}
     sampler = Sampler(clips, cache.finished_copies(config.cache), train_files)
     augmenter = _augmenter(config)
@@ -179,10 +180,10 @@ class _Run:
 
 
 def _augmenter(config: TrainConfig) -> Augmenter:
-    def part(store: cache.Store, clips: list[corpus.Clip]) -> list[cache.Wav]:
+    def part(store: Store, clips: list[corpus.Clip]) -> list[Wav]:
         names = {clip.path.name for clip in clips}
         return [store.read(r.start, r.length) for r in store.recordings if r.file in names]
 
-    noises = part(cache.Store(config.cache, "noise"), corpus.split(corpus.load_noise(config.data)).train)
-    rooms = part(cache.Store(config.cache, "room"), corpus.split(corpus.load_rooms(config.data)).train)
+    noises = part(Store(config.cache, "noise"), corpus.split(corpus.load_noise(config.data)).train)
+    rooms = part(Store(config.cache, "room"), corpus.split(corpus.load_rooms(config.data)).train)
     return Augmenter(noises, rooms, config.chances, config.device)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from registry.fingerprint import features
 from registry.fingerprint.train.augment import CONTEXT_SAMPLES, SPAN_SAMPLES
-from registry.fingerprint.train.cache import Recording, Store
+from audio.store import Recording, Store
 
 HOP_SAMPLES = 11_520
 _JITTER_SAMPLES = 2_400  # 0.1 s: queries step by 0.12 s, so the nearest is within 0.06 s of a stored window

@@ -1,0 +1,1 @@
+"""Training of the codec: Mimi's architecture at any size."""

@@ -1,0 +1,85 @@
+"""Clips of speech to train the codec on, and the held-out ones to report.
+
+Held out: of the voice, every recording of the 100 sentences that no model is trained on (data/sentences.py);
+of the other speech, the speakers outside `audio.corpus.split(...).train`. A batch takes `voice_share` of its clips from the voice, the
+others evenly from sources, then recordings. Dimension key: B clips, T samples.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from audio import SAMPLE_RATE_HZ, corpus
+from audio.store import Recording, Store, Wav, build_store
+from generation.speech_text import spoken
+from generation.train.codec.phones import PhoneLabels
+from generation.train.data.sentences import held_out
+
+VOICE = "kathleen"
+
+
+class Batch(NamedTuple):
+    """Sound, and which phones each frame holds where they are known."""
+
+    wav_BT: Tensor
+    phones_BFP: Tensor
+    labelled_B: Tensor  # bool
+
+
+class Clips:
+    """The corpus, decoded once into OUT/cache (2.3 GB for 12 h)."""
+
+    def __init__(self, data: Path, cache: Path, frame_samples: int) -> None:
+        clips = corpus.load(data)
+        build_store(cache, "speech", _decoded(clips))
+        self._store = Store(cache, "speech")
+        self._frame_samples = frame_samples
+        self.phones = PhoneLabels(cache / "phones.json", SAMPLE_RATE_HZ)
+        train = {clip.path.name for clip in corpus.split(clips).train}
+        rows = self._store.recordings
+        spoken_by = {clip.path.name: spoken(clip.text or "") for clip in clips if clip.source == VOICE}
+        kept = set(held_out(spoken_by.values()))
+        self.voice = [row for row in rows if row.source == VOICE and spoken_by[row.file] not in kept]
+        self.held_out = [row for row in rows if row.source == VOICE and spoken_by[row.file] in kept]
+        self.others: dict[str, list[Recording]] = {}
+        for row in rows:
+            if row.source != VOICE and row.file in train:
+                self.others.setdefault(row.source, []).append(row)
+
+    def draw(self, num: int, num_frames: int, voice_share: float, rng: np.random.Generator) -> Batch:
+        """Clips of whole frames, each at a level of its own: -12 to +3 dB."""
+        drawn = [self._draw(num_frames, voice_share, rng) for _ in range(num)]
+        nothing_FP = np.zeros((num_frames, len(self.phones.names)), np.float32)
+        target = np.stack([nothing_FP if target is None else target for _, target in drawn])
+        return Batch(
+            torch.from_numpy(np.stack([wav_T for wav_T, _ in drawn])),
+            torch.from_numpy(target),
+            torch.tensor([target is not None for _, target in drawn]),
+        )
+
+    def read(self, row: Recording) -> Wav:
+        return self._store.read(row.start, row.length)
+
+    def _draw(
+        self, num_frames: int, voice_share: float, rng: np.random.Generator
+    ) -> tuple[Wav, NDArray[np.float32] | None]:
+        rows = self.voice
+        if self.others and rng.random() >= voice_share:
+            rows = self.others[sorted(self.others)[int(rng.integers(len(self.others)))]]
+        row = rows[int(rng.integers(len(rows)))]
+        samples = num_frames * self._frame_samples
+        start = int(rng.integers(max(1, row.length - samples + 1)))
+        wav_T = self._store.read(row.start + start, min(samples, row.length - start))
+        gain = 10.0 ** (rng.uniform(-12.0, 3.0) / 20.0)
+        padded_T = np.pad(np.clip(wav_T * gain, -1.0, 1.0), (0, samples - len(wav_T))).astype(np.float32)
+        return padded_T, self.phones.targets(row.file, start, num_frames, self._frame_samples)
+
+
+def _decoded(clips: list[corpus.Clip]) -> Iterator[tuple[str, str, str, Wav]]:
+    for clip in clips:
+        yield clip.path.name, clip.source, clip.speaker, corpus.read(clip.path)

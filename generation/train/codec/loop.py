@@ -1,0 +1,218 @@
+"""Train a codec: first as an autoencoder, then with codebooks, at last its decoder alone.
+
+    step < plain_steps          latents reach the decoder unquantized
+    then                        codebooks are placed by k-means and learn with the rest
+    from frozen_from on         encoder and codebooks stay: codes no longer change, so a speech model can be
+                                trained on them meanwhile
+    from adversarial_from on    a discriminator joins
+
+OUT/checkpoint.safetensors is what a run goes on from; OUT/codec.safetensors (float16, published names) is the
+result, written at each report. Runs unchanged on CUDA. Dimension key: B clips, T samples, F frames.
+Source: Moshi (Defossez et al., 2024, sec. 3.3); weights of the losses are ours (docs/LOG.md).
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from generation.checkpoints import published_state
+from generation.mimi import Mimi
+from generation.mimi.quantizer import Codebook
+from generation.train import run_state
+from generation.train.codec.clips import Batch, Clips
+from generation.train.codec.config import CodecRun
+from generation.train.codec.discriminator import Discriminator
+from generation.train.codec.losses import (
+    feature_distance,
+    hinge_discriminator,
+    hinge_generator,
+    mel_distance,
+)
+from generation.train.codec.phones import phone_loss
+from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
+from generation.train.codec.report import held_out_figures
+from generation.train.codec.scale import scale_convolutions
+
+COMMITMENT_WEIGHT = 0.5
+PHONE_WEIGHT = 0.5
+ADVERSARIAL_WEIGHT = 0.05
+FEATURE_WEIGHT = 0.2
+PLACING_BATCHES = 40
+Report = Callable[[str], None]
+
+
+class CodecTraining:
+    """Weights, optimisers and counters of one run; saved and restored together."""
+
+    def __init__(self, run: CodecRun) -> None:
+        torch.set_num_threads(run.threads)
+        torch.manual_seed(run.seed)
+        self.run = run
+        self.clips = Clips(run.data, run.out / "cache", run.codec.frame_samples)
+        self.codec = Mimi(run.codec).to(run.device)
+        self.phones = nn.Linear(run.codec.latent_dim, len(self.clips.phones.names)).to(run.device)
+        self.disc = Discriminator(run.disc_filters).to(run.device)
+        self.adam = torch.optim.AdamW(
+            [*self.codec.parameters(), *self.phones.parameters()], lr=run.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3
+        )
+        self.disc_adam = torch.optim.AdamW(self.disc.parameters(), lr=3e-4, betas=(0.5, 0.9))
+        self.step, self.spent_s = 0, 0.0
+        if self._file.exists():
+            counters = run_state.load(self._file, self._modules, self._adams, run.device)
+            self.step, self.spent_s = int(counters["step"]), counters["spent_s"]
+            for book in self._books():
+                book.forget()
+        else:
+            scale_convolutions(self.codec, self._batch(2**31).wav_BT)
+
+    @property
+    def frozen(self) -> bool:
+        """Encoder and codebooks stay as they are."""
+        return self.run.frozen_from is not None and self.step >= self.run.frozen_from
+
+    @property
+    def adversarial(self) -> bool:
+        return self.run.adversarial_from is not None and self.step >= self.run.adversarial_from
+
+    def update(self) -> dict[str, float]:
+        """One step; the losses it saw."""
+        started = time.monotonic()
+        if self.step == self.run.plain_steps:
+            self._place_codebooks()
+        batch = self._batch(self.step)
+        real_BT = batch.wav_BT
+        for group in self.adam.param_groups:
+            group["lr"] = self.run.rate(self.step)
+        made_BT, semantic_BFE, commitment = self._through(real_BT)
+        mel = mel_distance(made_BT, real_BT)
+        phones = phone_loss(self.phones(semantic_BFE), batch.phones_BFP, batch.labelled_B)
+        loss = mel + COMMITMENT_WEIGHT * commitment + PHONE_WEIGHT * phones
+        seen = {"mel": mel, "commitment": commitment, "phones": phones}
+        if self.adversarial:
+            seen |= self._teach_discriminator(real_BT, made_BT.detach())
+            more, terms = self._please_discriminator(real_BT, made_BT)
+            loss, seen = loss + more, seen | terms
+        self.adam.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.codec.parameters(), 1.0)
+        self.adam.step()
+        self.step += 1
+        self.spent_s += time.monotonic() - started
+        return {name: float(value.detach()) for name, value in seen.items()}
+
+    def save(self) -> None:
+        counters = {"step": self.step, "spent_s": self.spent_s}
+        run_state.save(self._file, self._modules, self._adams, counters)
+
+    def publish(self) -> Path:
+        """Write the weights as the loader expects them."""
+        path = self.run.out / "codec.safetensors"
+        half = {key: value.half().contiguous() for key, value in published_state(self.codec).items()}
+        save_file(half, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+        return path
+
+    def _through(self, real_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is heard, the semantic part of the latents, and the commitment loss."""
+        state = self.codec.open(len(real_BT), ring=2 * self.run.codec.resample_stride * self.run.clip_frames)
+        with torch.set_grad_enabled(not self.frozen):
+            latents_BFE = self.codec.latents(state, real_BT)
+        if self.step < self.run.plain_steps:
+            quantized_BFE = semantic_BFE = latents_BFE
+            commitment = latents_BFE.new_zeros(())
+        else:
+            generator = torch.Generator().manual_seed(self.run.seed + self.step)
+            num_used_B = draw_num_used(len(real_BT), self.run.codec.num_codebooks, generator)
+            quantized_BFE, semantic_BFE, commitment = quantize(
+                self.codec.quantizer, latents_BFE, num_used_B.to(self.run.device), learn=not self.frozen
+            )
+            if self.frozen:
+                quantized_BFE, commitment = quantized_BFE.detach(), commitment.detach()
+        return self.codec.sound(state, quantized_BFE), semantic_BFE, commitment
+
+    def _teach_discriminator(self, real_BT: Tensor, made_BT: Tensor) -> dict[str, Tensor]:
+        loss = hinge_discriminator(self.disc(real_BT)[0], self.disc(made_BT)[0])
+        self.disc_adam.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.disc_adam.step()
+        return {"discriminator": loss}
+
+    def _please_discriminator(
+        self, real_BT: Tensor, made_BT: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self.disc.requires_grad_(False)
+        with torch.no_grad():
+            _, real_features = self.disc(real_BT)
+        scores, made_features = self.disc(made_BT)
+        self.disc.requires_grad_(True)
+        generator, features = hinge_generator(scores), feature_distance(real_features, made_features)
+        loss = ADVERSARIAL_WEIGHT * generator + FEATURE_WEIGHT * features
+        return loss, {"generator": generator, "features": features}
+
+    @torch.no_grad()
+    def _place_codebooks(self) -> None:
+        latents = []
+        for index in range(PLACING_BATCHES):
+            real_BT = self._batch(-1 - index).wav_BT
+            latents.append(self.codec.latents(self.codec.open(len(real_BT), ring=100), real_BT).flatten(0, 1))
+        place_codebooks(self.codec.quantizer, torch.cat(latents))
+
+    def _batch(self, step: int) -> Batch:
+        rng = np.random.default_rng((self.run.seed, step % 2**32))
+        batch = self.clips.draw(self.run.clips, self.run.clip_frames, self.run.voice_share, rng)
+        return Batch(*(part.to(self.run.device) for part in batch))
+
+    def _books(self) -> Iterator[Codebook]:
+        quantizer = self.codec.quantizer
+        for branch in (quantizer.rvq_first, quantizer.rvq_rest):
+            yield from branch.codebooks(len(branch.vq.layers))
+
+    @property
+    def _file(self) -> Path:
+        return self.run.out / "checkpoint.safetensors"
+
+    @property
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"codec": self.codec, "phones": self.phones, "discriminator": self.disc}
+
+    @property
+    def _adams(self) -> dict[str, torch.optim.Optimizer]:
+        return {"codec": self.adam, "discriminator": self.disc_adam}
+
+
+def run_codec(run: CodecRun, report: Report) -> dict[str, float]:
+    """Train to `run.steps`, reporting held-out figures on the way. A stopped run goes on from its checkpoint.
+
+    Raises CorpusError when `run.data` is not a corpus folder.
+    """
+    training = CodecTraining(run)
+    sums: dict[str, float] = {}
+    while training.step < run.steps:
+        for name, value in training.update().items():
+            sums[name] = sums.get(name, 0.0) + value / 50
+        if training.step % 50 == 0:
+            shown = " ".join(f"{name} {value:.4f}" for name, value in sums.items())
+            report(f"step {training.step} {shown} s/step {training.spent_s / training.step:.2f}")
+            sums = {}
+        if training.step % run.checkpoint_steps == 0:
+            training.save()
+        if training.step % run.report_steps == 0 and training.step > run.plain_steps:
+            _note(training, report)
+    training.save()
+    return _note(training, report)
+
+
+def _note(training: CodecTraining, report: Report) -> dict[str, float]:
+    training.publish()
+    figures = held_out_figures(training.codec, training.clips)
+    report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    line = json.dumps({"step": training.step, "spent_s": round(training.spent_s)} | figures)
+    with (training.run.out / "held_out.jsonl").open("a") as file:
+        file.write(line + "\n")
+    return figures

@@ -1,0 +1,53 @@
+"""What the codec is to be near to: log-mel spectrograms at several resolutions, and a discriminator's view.
+
+    mel             sum over windows of mean |log mel(y) - log mel(x)|
+    discriminator   mean max(0, 1 - D(x)) + mean max(0, 1 + D(y))
+    generator       -mean D(y)
+    features        mean over layers of |f(y) - f(x)| / mean |f(x)|
+
+Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; differs: no
+balancer, fixed weights.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from audio.mel import MelConfig, log_mel
+
+RESOLUTIONS = tuple(
+    MelConfig(
+        window_samples=window,
+        hop_samples=window // 4,
+        num_bands=bands,
+        min_hz=30.0,
+        max_hz=11_500.0,
+        floor=1e-7 * window,  # of noise at -66 dBFS: what is quieter need not be matched
+    )
+    for window, bands in ((256, 16), (512, 32), (1024, 64), (2048, 112))
+)
+
+
+def mel_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
+    """Mean over the resolutions, in nepers of power."""
+    total = made_BT.new_zeros(())
+    for config in RESOLUTIONS:
+        total = total + functional.l1_loss(log_mel(made_BT, config), log_mel(real_BT, config))
+    return total / len(RESOLUTIONS)
+
+
+def hinge_discriminator(real: list[Tensor], made: list[Tensor]) -> Tensor:
+    pairs = zip(real, made, strict=True)
+    losses = [functional.relu(1 - r).mean() + functional.relu(1 + m).mean() for r, m in pairs]
+    return torch.stack(losses).mean()
+
+
+def hinge_generator(made: list[Tensor]) -> Tensor:
+    return torch.stack([-m.mean() for m in made]).mean()
+
+
+def feature_distance(real: list[Tensor], made: list[Tensor]) -> Tensor:
+    """Features of the real clips carry no gradient."""
+    pairs = zip(real, made, strict=True)
+    losses = [functional.l1_loss(m, r.detach()) / r.detach().abs().mean().clamp(min=1e-6) for r, m in pairs]
+    return torch.stack(losses).mean()
