@@ -69,11 +69,11 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(INSTALL) -e ".[dev]"
+	$(INSTALL) -e ".[dev,train]"
 	$(INSTALL) --no-deps moshi
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
-	$(INSTALL) -e ".[dev,bench]"
+	$(INSTALL) -e ".[dev,bench,train]"
 	$(INSTALL) --no-deps moshi
 	@touch $@

@@ -5,8 +5,9 @@
     sentences(spoken(text))             # one utterance each, at most MAX_WORDS words
 
 The result holds only a to z, apostrophes inside words, single spaces, and `, . ? !` at the end of words; it
-ends in one of `. ? !`. Applied again it changes nothing. Initials are spelled ("n f l"), quotation marks and
-what no Latin letter stands for are dropped.
+ends in one of `. ? !`. Applied again it changes nothing, but for a sentence that ends in a word spelled like
+an abbreviation ("nov."). Initials are spelled ("n f l"), quotation marks and what no Latin letter stands for
+are dropped.
 Not covered: words of other languages, e-mail and web addresses beyond their "at" and "dot", homographs
 ("read"), units other than the table's.
 """
@@ -23,8 +24,9 @@ MAX_WORDS = 24
 _TITLES = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "gen": "general",
     "col": "colonel", "capt": "captain", "lt": "lieutenant", "sgt": "sergeant", "rev": "reverend",
-    "hon": "honorable", "jr": "junior", "sr": "senior", "vs": "versus", "etc": "et cetera", "inc": "incorporated",
-    "ltd": "limited", "dept": "department", "approx": "approximately", "ave": "avenue", "blvd": "boulevard",
+    "hon": "honorable", "jr": "junior", "sr": "senior", "vs": "versus", "etc": "et cetera",
+    "inc": "incorporated", "ltd": "limited", "dept": "department", "approx": "approximately",
+    "ave": "avenue", "blvd": "boulevard",
     "rd": "road", "mt": "mount", "ft": "feet", "jan": "january", "feb": "february", "aug": "august",
     "sept": "september", "oct": "october", "nov": "november", "dec": "december", "tues": "tuesday",
     "thurs": "thursday", "esq": "esquire",
@@ -58,7 +60,7 @@ def spoken(text: str) -> str:
     """The text in words; empty when it holds nothing that can be spoken."""
     text = _plain_letters(text)
     for pattern, replace in _RULES:
-        text = pattern.sub(lambda match, say=replace: f" {say(match)} ", text)
+        text = _replace(pattern, replace, text)
     text = _initials(text)
     return _tidy(text.lower())
 
@@ -87,6 +89,10 @@ def _plain_letters(text: str) -> str:
         elif not unicodedata.combining(letter):
             kept.append(" ")
     return re.sub(r"--+|\s-\s", ", ", "".join(kept))
+
+
+def _replace(pattern: re.Pattern[str], say: Callable[[re.Match[str]], str], text: str) -> str:
+    return pattern.sub(lambda match: f" {say(match)} ", text)
 
 
 def _title(match: re.Match[str]) -> str:

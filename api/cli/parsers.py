@@ -18,6 +18,17 @@ def positive_int(text: str) -> int:
     return number
 
 
+def hours(text: str) -> float:
+    """A length of time from 0 to 10,000 hours, for `type=`. Raises what argparse shows as one sentence."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a number of hours, not {text!r}") from None
+    if not 0 <= number <= 10_000:
+        raise argparse.ArgumentTypeError(f"expected 0 to 10000 hours, not {text}")
+    return number
+
+
 def port(text: str) -> int:
     """A TCP port, for `type=`. Raises what argparse shows as one sentence."""
     number = positive_int(text)

@@ -1,9 +1,9 @@
-"""`earmark train fingerprint`: train the fingerprint network on a folder of recordings."""
+"""`earmark train`: make training speech, or train the fingerprint network on a folder of recordings."""
 
 import argparse
 from pathlib import Path
 
-from api.cli.parsers import Subparsers, positive_int
+from api.cli.parsers import Subparsers, hours, positive_int
 from api.cli.progress import Progress
 from api.cli.session import print_json, wants_json
 
@@ -35,6 +35,35 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     fingerprint.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
     fingerprint.set_defaults(run=run_fingerprint)
+    _add_data_parser(networks, common)
+
+
+def _add_data_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
+    data = networks.add_parser(
+        "data",
+        parents=[common],
+        help="speech with its words and their times, which the voice is trained on",
+        description="Aligns the recorded voice of CORPUS, lets espeak-ng and flite speak its texts, and "
+        "trains the vocabulary. A run that was stopped goes on; more hours add to what is there.",
+    )
+    data.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with voice/ and text/")
+    data.add_argument("-o", "--out", type=Path, required=True, metavar="FOLDER", help="where the speech goes")
+    for synthesizer in ("espeak", "flite"):
+        data.add_argument(
+            f"--hours-{synthesizer}",
+            type=hours,
+            default=3.0,
+            metavar="H",
+            help=f"speech of {synthesizer} to train on; 0 for none (default: %(default)g)",
+        )
+    data.add_argument(
+        "--styled-copies",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="copies of each recording in another style (default: %(default)s)",
+    )
+    data.set_defaults(run=run_data)
 
 
 def run_fingerprint(args: argparse.Namespace) -> int:
@@ -57,4 +86,22 @@ def run_fingerprint(args: argparse.Namespace) -> int:
         return 0
     for name, figure in figures.items():
         print(f"{name:<24}  {figure:.3f}")
+    return 0
+
+
+def run_data(args: argparse.Namespace) -> int:
+    """Prints one line for each voice: hours to train on and to test on, items, and how many were dropped."""
+    from generation.train.data import DataConfig, build
+
+    config = DataConfig(args.corpus, args.out, args.hours_espeak, args.hours_flite, args.styled_copies)
+    with Progress("speaking") as progress:
+        figures = build(config, progress.note)
+    if wants_json(args):
+        print_json([voice._asdict() for voice in figures])
+        return 0
+    for voice in figures:
+        print(
+            f"{voice.voice:<14}{voice.train_h:7.2f} h train{voice.test_h:6.2f} h test"
+            f"{voice.num_items:7} items{voice.num_dropped:5} dropped"
+        )
     return 0

@@ -1,4 +1,4 @@
-"""Speech with its words and their times, to train the small voice on; `build` makes it, `SpeechCache` reads it.
+"""Speech with its words and their times, to train the small voice on: `build` makes, `SpeechCache` reads.
 
     speech = SpeechCache(folder)
     for row in speech.select(Part.TRAIN, voice="kathleen", style="neutral"):

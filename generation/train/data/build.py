@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -168,7 +169,7 @@ def _speakers(config: DataConfig) -> Iterator[tuple[Speaker, float]]:
 def _fill(
     out: Path, speaker: Speaker, hours: float, kept_out: list[str], texts: Texts, note: Callable[[str], None]
 ) -> None:
-    tests = [_Job(lambda text=text: speaker.speak(text), styles.NAMES[0], 0, Part.TEST) for text in kept_out]
+    tests = [_Job(partial(speaker.speak, text), styles.NAMES[0], 0, Part.TEST) for text in kept_out]
     _make_shard(out, speaker.voice, 0, tests, note)
     stream = texts.stream(speaker.voice)
     missing_s, number = hours * 3600, 1
@@ -185,7 +186,7 @@ def _synthetic_job(speaker: Speaker, text: str) -> _Job:
     seed = digest(speaker.voice, text)
     others = styles.NAMES[1:]
     style = styles.NAMES[0] if seed % 2 else others[seed // 2 % len(others)]
-    return _Job(lambda: speaker.speak(text), style, seed, Part.TRAIN)
+    return _Job(partial(speaker.speak, text), style, seed, Part.TRAIN)
 
 
 def _make_shard(out: Path, voice: str, number: int, jobs: list[_Job], note: Callable[[str], None]) -> float:

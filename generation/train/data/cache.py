@@ -81,7 +81,7 @@ class SpeechCache:
 
     def read(self, row: Row) -> SpokenSentence:
         """The utterance with its samples as float32."""
-        wav_T = self.samples(row).astype(np.float32) / _FULL_SCALE
+        wav_T = self.samples(row).astype(np.float32) / np.float32(_FULL_SCALE)
         return SpokenSentence(row.text, row.words, wav_T, row.voice, row.style)
 
     def _map(self, shard: str) -> NDArray[np.int16]:
@@ -109,7 +109,9 @@ def has_shard(folder: Path, name: str) -> bool:
     return (folder / f"{name}.json").exists()
 
 
-def write_shard(folder: Path, name: str, items: Iterable[tuple[SpokenSentence, Part]], num_dropped: int) -> None:
+def write_shard(
+    folder: Path, name: str, items: Iterable[tuple[SpokenSentence, Part]], num_dropped: int
+) -> None:
     """Write a shard durably. Each item is checked; raises TrainingDataError for one that is wrong."""
     rows, parts, start = [], [np.zeros(0, np.int16)], 0
     for item, part in items:

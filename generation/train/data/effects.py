@@ -64,7 +64,7 @@ def transpose(wav_T: Wav, factor: float) -> Wav:
 
 
 def whisper(wav_T: Wav, seed: int) -> Wav:
-    """Keep the formants and the loudness of each frame, lose the voice. Same length; same seed, same noise."""
+    """Keep the formants and loudness of each frame, lose the voice. Same length; same seed, same noise."""
     from scipy.signal import lfilter
 
     window = np.hanning(_FRAME + 1)[:-1]

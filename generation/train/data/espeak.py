@@ -65,7 +65,7 @@ class Espeak:
     """One voice of VOICES."""
 
     def __init__(self, voice: str) -> None:
-        """Raises TrainingDataError when the package is not installed, KeyError for a voice not in the table."""
+        """Raises TrainingDataError when the package is not installed, KeyError for an unknown voice."""
         self.voice, self._settings = voice, VOICES[voice]
         self._library, self._rate_hz = _library()
 
@@ -108,7 +108,9 @@ class Espeak:
         library.espeak_SetSynthCallback(callback)
         status = library.espeak_Synth(encoded, len(encoded) + 1, 0, 1, 0, _ASCII, None, None)
         if status:
-            raise TrainingDataError(f"espeak-ng fails with status {status}: apt-get install --reinstall espeak-ng")
+            raise TrainingDataError(
+                f"espeak-ng fails with status {status}: apt-get install --reinstall espeak-ng"
+            )
         return np.concatenate(parts).astype(np.float32) / 32768.0, starts
 
 
@@ -128,7 +130,9 @@ def _end_of_sound_s(wav_T: Wav, start_s: float, end_s: float) -> float:
     """The end of the last block between the two that is not quiet."""
     first, last = int(start_s * SAMPLE_RATE_HZ), int(end_s * SAMPLE_RATE_HZ)
     loud = np.flatnonzero(np.abs(wav_T[first:last]) > _QUIET)
-    return min(end_s, start_s + (int(loud[-1]) // _BLOCK + 1) * _BLOCK / SAMPLE_RATE_HZ) if len(loud) else end_s
+    return (
+        min(end_s, start_s + (int(loud[-1]) // _BLOCK + 1) * _BLOCK / SAMPLE_RATE_HZ) if len(loud) else end_s
+    )
 
 
 @cache
@@ -140,7 +144,9 @@ def _library() -> tuple[Any, int]:
         raise TrainingDataError(f"{_LIBRARY} is missing: apt-get install espeak-ng") from exc
     rate_hz = library.espeak_Initialize(_SYNCHRONOUS, 0, None, 0)
     if rate_hz <= 0:
-        raise TrainingDataError("espeak-ng does not start: apt-get install --reinstall espeak-ng espeak-ng-data")
+        raise TrainingDataError(
+            "espeak-ng does not start: apt-get install --reinstall espeak-ng espeak-ng-data"
+        )
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
         ctypes.c_void_p, ctypes.c_void_p,

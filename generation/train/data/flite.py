@@ -23,6 +23,8 @@ VOICES = ("slt", "rms", "awb")
 _START = "daughter1.R:SylStructure.daughter1.daughter1.R:Segment.p.end"
 _END = "daughtern.R:SylStructure.daughtern.daughtern.R:Segment.end"
 
+_C = ctypes.CDLL(None)  # the C library that Flite calls
+
 
 class _Wave(ctypes.Structure):
     _fields_ = (
@@ -50,12 +52,16 @@ class Flite:
 
     def speak(self, text: str) -> SpokenSentence | None:
         """A sentence in its neutral style; None for text that Flite cuts into other words."""
+        _C.srand(1)  # the excitation is noise from rand(): the same text must give the same samples
         utterance = self._library.flite_synth_text(text.encode("ascii"), self._handle)
         try:
             wave = self._library.utt_wave(utterance).contents
             samples = np.ctypeslib.as_array(wave.samples, (wave.num_samples,)).astype(np.float32) / 32768.0
             wav_T = resample(samples, wave.sample_rate, SAMPLE_RATE_HZ)
-            spans_s = [(self._float(token, _START), self._float(token, _END)) for token in self._items(utterance, b"Token")]
+            spans_s = [
+                (self._float(token, _START), self._float(token, _END))
+                for token in self._items(utterance, b"Token")
+            ]
         finally:
             self._library.delete_utterance(utterance)
         if len(spans_s) != len(text.split()):
@@ -67,7 +73,9 @@ class Flite:
         """ARPAbet phones of one word, without stress, as in the CMU dictionary: "moshi" is M AA SH IY."""
         utterance = self._library.flite_synth_text(word.encode("ascii"), self._handle)
         try:
-            phones = [self._library.item_feat_string(item, b"name") for item in self._items(utterance, b"Segment")]
+            phones = [
+                self._library.item_feat_string(item, b"name") for item in self._items(utterance, b"Segment")
+            ]
         finally:
             self._library.delete_utterance(utterance)
         return [_CMU.get(phone, phone.upper().decode()) for phone in phones if phone != b"pau"]

@@ -58,7 +58,9 @@ class SpokenSentence:
             raise TrainingDataError(f"{self.voice}: the words are not those of {self.text!r}")
         edges = [edge for word in self.words for edge in (word.start_s, word.end_s)]
         if any(later < earlier for earlier, later in pairwise([0.0, *edges, self.duration_s])):
-            raise TrainingDataError(f"{self.voice}: the words of {self.text!r} do not follow each other in time")
+            raise TrainingDataError(
+                f"{self.voice}: the words of {self.text!r} do not follow each other in time"
+            )
         return self
 
     def trimmed(self) -> Self:

@@ -71,7 +71,11 @@ class Texts:
                     continue
                 for sentence in sentences(spoken(line)):
                     words = bare(sentence)
-                    if words.count(" ") + 1 >= _FEWEST_WORDS and words not in seen and not self._is_held_out(words):
+                    if (
+                        words.count(" ") + 1 >= _FEWEST_WORDS
+                        and words not in seen
+                        and not self._is_held_out(words)
+                    ):
                         seen.add(words)
                         yield sentence
 
