@@ -93,8 +93,8 @@ class WeightFile:
     def read(self, key: str) -> Tensor:
         """The tensor, as a view of the mapping; a copy where the file did not align it.
 
-        One mapping for all: the library makes a storage for each tensor, 2.2 ms apiece and most of the time of
-        loading a cached file. Raises CheckpointError for a dtype that no checkpoint here uses.
+        One mapping for all: the library makes a storage for each tensor, 2.2 ms apiece and most of the time
+        of loading a cached file. Raises CheckpointError for a dtype that no checkpoint here uses.
         """
         entry = self._entries[key]
         dtype = _DTYPES.get(entry["dtype"])
@@ -107,14 +107,14 @@ class WeightFile:
     def read_ahead(self) -> None:
         """Bring the whole file in, in order, in a thread, while the model is built.
 
-        Left to the first uses, a cold file comes page by page and slower (docs/LOG.md). The thread ends with the
-        file's last byte or the process.
+        Left to the first uses, a cold file comes page by page and slower (docs/LOG.md). The thread ends with
+        the file's last byte or the process.
         """
         Thread(target=self._bring_in, name="read-ahead", daemon=True).start()
 
     def _bring_in(self) -> None:
-        """Fill the mapping's pages, which copies nothing; where the system cannot (before Linux 5.14), read the
-        file, so that they come from its cache."""
+        """Fill the mapping's pages, which copies nothing; where the system cannot (before Linux 5.14), read
+        the file, so that they come from its cache."""
         size, address = self._bytes.numel(), self._bytes.data_ptr()
         madvise = getattr(ctypes.CDLL(None), "madvise", None)
         for start in range(0, size, READ_AHEAD_BYTES):

@@ -138,7 +138,7 @@ class Mimi(nn.Module):
         return self.sound(state, self.quantizer.decode(codes_BKF), live_B)
 
     def sound(self, state: MimiState, x_BFE: Tensor, live_B: Tensor | None = None) -> Tensor:
-        """Samples float [B, 1920 F] of quantized latents [B, F, E]. Moves the decoder on, as `decode` does."""
+        """Samples float [B, 1920 F] of quantized latents [B, F, E]. Moves the decoder on, as `decode`."""
         x_BTE = self.upsample.push(state.decoder.upsample, x_BFE, live_B)
         if state.decoder.transformer is not None:
             x_BTE = self.decoder_transformer.transformer.push(state.decoder.transformer, x_BTE, live_B)

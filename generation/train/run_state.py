@@ -19,7 +19,10 @@ Counters = dict[str, float]
 
 
 def save(
-    path: Path, modules: Mapping[str, nn.Module], adams: Mapping[str, torch.optim.Optimizer], counters: Counters
+    path: Path,
+    modules: Mapping[str, nn.Module],
+    adams: Mapping[str, torch.optim.Optimizer],
+    counters: Counters,
 ) -> None:
     """Write everything that `load` needs; the same names must be given there."""
     tensors: dict[str, Tensor] = {}

@@ -1,8 +1,8 @@
 """Clips of speech to train the codec on, and the held-out ones to report.
 
 Held out: of the voice, every recording of the 100 sentences that no model is trained on (data/sentences.py);
-of the other speech, the speakers outside `audio.corpus.split(...).train`. A batch takes `voice_share` of its clips from the voice, the
-others evenly from sources, then recordings. Dimension key: B clips, T samples.
+of the other speech, the speakers outside `audio.corpus.split(...).train`. A batch takes `voice_share` of
+its clips from the voice, the others evenly from sources, then recordings. Dimension key: B clips, T samples.
 """
 
 from collections.abc import Iterator

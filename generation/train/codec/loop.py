@@ -59,7 +59,10 @@ class CodecTraining:
         self.phones = nn.Linear(run.codec.latent_dim, len(self.clips.phones.names)).to(run.device)
         self.disc = Discriminator(run.disc_filters).to(run.device)
         self.adam = torch.optim.AdamW(
-            [*self.codec.parameters(), *self.phones.parameters()], lr=run.learning_rate, betas=(0.8, 0.99), weight_decay=1e-3
+            [*self.codec.parameters(), *self.phones.parameters()],
+            lr=run.learning_rate,
+            betas=(0.8, 0.99),
+            weight_decay=1e-3,
         )
         self.disc_adam = torch.optim.AdamW(self.disc.parameters(), lr=3e-4, betas=(0.5, 0.9))
         self.step, self.spent_s = 0, 0.0
@@ -143,9 +146,7 @@ class CodecTraining:
         self.disc_adam.step()
         return {"discriminator": loss}
 
-    def _please_discriminator(
-        self, real_BT: Tensor, made_BT: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _please_discriminator(self, real_BT: Tensor, made_BT: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         self.disc.requires_grad_(False)
         with torch.no_grad():
             _, real_features = self.disc(real_BT)

@@ -5,8 +5,8 @@
     generator       -mean D(y)
     features        mean over layers of |f(y) - f(x)| / mean |f(x)|
 
-Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; differs: no
-balancer, fixed weights.
+Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; differs:
+no balancer, fixed weights.
 """
 
 import torch

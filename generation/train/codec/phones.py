@@ -1,10 +1,10 @@
 """What the first codebook is taught to mean: the phones that sound in each frame.
 
     target[f, p] = 1 where phone p sounds in the 80 ms of frame f        loss: binary cross-entropy of
-    phones(f) = W semantic(f) + b                                        sigmoid(phones(f)), phones weighted up
+    phones(f) = W semantic(f) + b                                        sigmoid(phones(f)), phones
 
-The labels are forced alignments of the voice's transcripts (PocketSphinx, 10 ms); Mimi's teacher, WavLM, is no
-package. Clips without a transcript teach nothing here.
+The labels are forced alignments of the voice's transcripts (PocketSphinx, 10 ms); Mimi's teacher, WavLM, is
+no package. Clips without a transcript teach nothing here.
 Dimension key: B clips, F frames, P phones, E latent width. Differs from Moshi (Defossez et al., 2024, sec.
 3.3.3): labels instead of a teacher's embeddings, and the loss passes the quantizer straight through.
 """
@@ -35,7 +35,9 @@ class PhoneLabels:
             for file, spans in rows.items()
         }
 
-    def targets(self, file: str, start: int, num_frames: int, frame_samples: int) -> NDArray[np.float32] | None:
+    def targets(
+        self, file: str, start: int, num_frames: int, frame_samples: int
+    ) -> NDArray[np.float32] | None:
         """float32 [F, P] for the frames from sample `start` on; None where the file has no labels."""
         spans = self._spans.get(file)
         if spans is None or not len(spans):

@@ -25,7 +25,10 @@ def held_out_figures(codec: Mimi, clips: Clips, num_clips: int = NUM_CLIPS) -> d
     from pystoi import stoi
 
     device = next(codec.parameters()).device
-    mel, intelligibility, quality, counts = [], [], [], 0
+    mel: list[float] = []
+    intelligibility: list[float] = []
+    quality: list[float] = []
+    counts = torch.zeros(())
     for row in clips.held_out[:num_clips]:
         wav_T = clips.read(row)
         real_BT = torch.from_numpy(wav_T)[None].to(device)

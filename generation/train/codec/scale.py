@@ -25,19 +25,20 @@ def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
         if conv.bias is not None:
             conv.bias.zero_()
         vars(conv)["push"] = _scaling(conv)
-    state = codec.open(len(wav_BT), ring=codec.config.transformer.context + wav_BT.shape[1] // 960)
+    state = codec.open(len(wav_BT))
     codec.sound(state, codec.latents(state, wav_BT))
     for conv in convs:
         del vars(conv)["push"]
-    codec.decoder.model[-1].weight.mul_(LAST_SCALE)
+    *_, last = (module for module in codec.decoder.modules() if isinstance(module, CausalConv))
+    last.weight.mul_(LAST_SCALE)
 
 
 def _scaling(conv: CausalConv | CausalConvTranspose) -> Callable[..., Tensor]:
     """`push` that brings the weight to scale by what it just gave; without a bias both are in proportion."""
-    push = type(conv).push
+    push = conv.push
 
     def scaled(*args: Any) -> Tensor:
-        y_BTC = push(conv, *args)
+        y_BTC = push(*args)
         scale = y_BTC.std().clamp(min=1e-6)
         conv.weight.div_(scale)
         return y_BTC / scale

@@ -11,10 +11,10 @@ Dimension key: B queries, N registered windows, D embedding width, T samples.
 import numpy as np
 import torch
 
+from audio.store import Store
 from registry.fingerprint import features
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train.augment import Augmenter
-from audio.store import Store
 from registry.fingerprint.train.sampler import HOP_SAMPLES, Sampler
 
 _NUM_QUERIES = 400

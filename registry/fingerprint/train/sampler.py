@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.store import Recording, Store
 from registry.fingerprint import features
 from registry.fingerprint.train.augment import CONTEXT_SAMPLES, SPAN_SAMPLES
-from audio.store import Recording, Store
 
 HOP_SAMPLES = 11_520
 _JITTER_SAMPLES = 2_400  # 0.1 s: queries step by 0.12 s, so the nearest is within 0.06 s of a stored window
