@@ -55,7 +55,7 @@ class CodecTraining:
         torch.manual_seed(run.seed)
         self.run = run
         self.clips = Clips(run.data, run.out / "cache", run.codec.frame_samples)
-        self.codec = Mimi(run.codec).to(run.device)
+        self.codec = Mimi(run.codec, run.codec.num_codebooks).to(run.device)
         self.phones = nn.Linear(run.codec.latent_dim, len(self.clips.phones.names)).to(run.device)
         self.disc = Discriminator(run.disc_filters).to(run.device)
         self.adam = torch.optim.AdamW(
@@ -111,7 +111,10 @@ class CodecTraining:
 
     def save(self) -> None:
         counters = {"step": self.step, "spent_s": self.spent_s}
-        run_state.save(self._file, self._modules, self._adams, counters)
+        modules = self._modules
+        if not self.adversarial:
+            del modules["discriminator"]  # it has learned nothing; its size may still change
+        run_state.save(self._file, modules, self._adams, counters)
 
     def publish(self) -> Path:
         """Write the weights as the loader expects them."""

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from generation.checkpoints import published_state
 from generation.mimi import Mimi, MimiConfig
 from generation.train.codec.config import MINI, CodecRun
-from generation.train.codec.losses import mel_distance
 from generation.train.codec.loop import CodecTraining
+from generation.train.codec.losses import mel_distance
 from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
 from generation.train.codec.scale import scale_convolutions
 
@@ -33,7 +33,7 @@ TINY = replace(
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> CodecRun:
-    """A corpus of two recordings of the voice, each with the sentence that a phone is known of."""
+    """A corpus of two recordings of the voice, each with its sentence; of one the phones are known."""
     root = tmp_path_factory.mktemp("codec")
     data, cache = root / "data", root / "out" / "cache"
     (data / "voice" / "kathleen").mkdir(parents=True)
@@ -42,8 +42,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> CodecRun:
     with (data / "voice" / "kathleen.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "text"])
-        # 150 sentences without a file would not decode: held-out ones are chosen among those there are, so
-        # the two here are held out, and the training clips are the others' list, taken from them below.
         for number in (1, 2):
             shutil.copy(ASSETS / f"kathleen_{number}.flac", data / "voice" / "kathleen")
             rows.writerow([f"kathleen_{number}.flac", f"sentence number {number}"])
@@ -123,7 +121,7 @@ def test_what_is_published_is_what_was_trained(training: CodecTraining) -> None:
 def test_a_new_codec_hands_on_what_it_is_given() -> None:
     """With PyTorch's own bounds the latents of speech are so small that nothing is learned from them."""
     torch.manual_seed(1)
-    codec = Mimi(MimiConfig(num_filters=4, latent_dim=32, transformer=None, num_codebooks=2, codebook_dim=8))
+    codec = Mimi(MimiConfig(num_filters=4, latent_dim=32, transformer=None, codebook_dim=8))
     wav_BT = torch.randn(2, 1920 * 5) * 0.1
     scale_convolutions(codec, wav_BT)
     state = codec.open(2)
