@@ -127,20 +127,19 @@ class CodecTraining:
     def _through(self, real_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is heard, the semantic part of the latents, and the commitment loss."""
         state = self.codec.open(len(real_BT), ring=2 * self.run.codec.resample_stride * self.run.clip_frames)
+        # No loss, the phones' included, may reach what makes the codes once they are frozen.
         with torch.set_grad_enabled(not self.frozen):
-            latents_BFE = self.codec.latents(state, real_BT)
-        if self.step < self.run.plain_steps:
-            quantized_BFE = semantic_BFE = latents_BFE
-            commitment = latents_BFE.new_zeros(())
-        else:
-            generator = torch.Generator().manual_seed(self.run.seed + self.step)
-            num_used_B = draw_num_used(len(real_BT), self.run.codec.num_codebooks, generator)
-            quantized_BFE, semantic_BFE, commitment = quantize(
-                self.codec.quantizer, latents_BFE, num_used_B.to(self.run.device), learn=not self.frozen
-            )
-            if self.frozen:
-                quantized_BFE, commitment = quantized_BFE.detach(), commitment.detach()
+            quantized_BFE, semantic_BFE, commitment = self._quantized(self.codec.latents(state, real_BT))
         return self.codec.sound(state, quantized_BFE), semantic_BFE, commitment
+
+    def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.step < self.run.plain_steps:
+            return latents_BFE, latents_BFE, latents_BFE.new_zeros(())
+        generator = torch.Generator().manual_seed(self.run.seed + self.step)
+        num_used_B = draw_num_used(len(latents_BFE), self.run.codec.num_codebooks, generator)
+        return quantize(
+            self.codec.quantizer, latents_BFE, num_used_B.to(self.run.device), learn=not self.frozen
+        )
 
     def _teach_discriminator(self, real_BT: Tensor, made_BT: Tensor) -> dict[str, Tensor]:
         loss = hinge_discriminator(self.disc(real_BT)[0], self.disc(made_BT)[0])
