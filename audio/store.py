@@ -3,17 +3,21 @@
     NAME.bin    samples at 24 kHz, one recording after the other, int16 or float32
     NAME.json   dtype, and of each recording: file, source, speaker, start, length
 
-The .json is written last and by rename: a build that was cut short leaves no .json and is done again.
+The .json is written last, when the samples are on disk: a build that was cut short leaves none and is done
+again.
 Dimension key: T samples. Trusted files only.
 """
 
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from audio.durable import write_durably
 
 Wav = NDArray[np.float32]
 
@@ -62,6 +66,7 @@ def build_store(
             out.write(scaled_T.astype(dtype).tobytes())
             rows.append(Recording(file, source, speaker, position, len(wav_T)))
             position += len(wav_T)
-    temporary = folder / f"{name}.json.tmp"
-    temporary.write_text(json.dumps({"dtype": dtype, "recordings": [asdict(row) for row in rows]}))
-    temporary.replace(folder / f"{name}.json")
+        out.flush()
+        os.fsync(out.fileno())
+    listing = json.dumps({"dtype": dtype, "recordings": [asdict(row) for row in rows]}).encode()
+    write_durably(folder / f"{name}.json", lambda file: file.write(listing))

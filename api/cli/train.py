@@ -1,4 +1,4 @@
-"""`earmark train`: make training speech, or train the fingerprint network on a folder of recordings."""
+"""`earmark train`: make training speech, train the codec, or train the fingerprint network."""
 
 import argparse
 from pathlib import Path
@@ -36,6 +36,51 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     fingerprint.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
     fingerprint.set_defaults(run=run_fingerprint)
     _add_data_parser(networks, common)
+    _add_codec_parser(networks, common)
+
+
+def _add_codec_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
+    codec = networks.add_parser(
+        "codec",
+        parents=[common],
+        help="the small speech codec",
+        description="Trains Mimi's architecture at a small size and writes OUT/codec.safetensors; a run that "
+        "was stopped goes on from its checkpoint, and so does one with more steps. Needs "
+        "pip install 'earmark[bench,train]' and, for names in no dictionary, apt-get install flite.",
+    )
+    codec.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
+    codec.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
+    )
+    for name, default, text in (
+        ("steps", 6_000, "steps from the first one ever"),
+        ("frozen-from", None, "step from which codes no longer change (default: never)"),
+        ("adversarial-from", None, "step from which a discriminator joins (default: never)"),
+        ("threads", 2, "processor threads"),
+    ):
+        shown = text if default is None else f"{text} (default: {default})"
+        codec.add_argument(f"--{name}", type=positive_int, default=default, metavar="N", help=shown)
+    codec.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+    codec.set_defaults(run=run_codec)
+
+
+def run_codec(args: argparse.Namespace) -> int:
+    """Prints the figures on held-out sentences. Decoded recordings are cached in OUT, 170 MB for an hour."""
+    from generation.train.codec.config import CodecRun
+    from generation.train.codec.loop import run_codec as run_training
+
+    run = CodecRun(
+        data=args.corpus,
+        out=args.output,
+        steps=args.steps,
+        frozen_from=args.frozen_from,
+        adversarial_from=args.adversarial_from,
+        threads=args.threads,
+        device=args.device,
+    )
+    with Progress("training") as progress:
+        figures = run_training(run, progress.note)
+    return _print_figures(args, figures)
 
 
 def _add_data_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -81,6 +126,10 @@ def run_fingerprint(args: argparse.Namespace) -> int:
     )
     with Progress("training") as progress:
         figures = run_training(config, progress.note)
+    return _print_figures(args, figures)
+
+
+def _print_figures(args: argparse.Namespace, figures: dict[str, float]) -> int:
     if wants_json(args):
         print_json(figures)
         return 0

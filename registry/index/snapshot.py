@@ -12,7 +12,6 @@ interpreted. PostgreSQL holds the truth, so a snapshot that does not check is re
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.durable import write_durably
 from registry.errors import IndexUnavailable
 
 _FORMAT = 1
@@ -48,9 +48,9 @@ def write(folder: Path, header: Header, arrays: Mapping[str, NDArray[Any]]) -> N
             buffer = io.BytesIO()
             np.save(buffer, arrays[name], allow_pickle=False)
             digests[_file(name, header)] = hashlib.sha256(buffer.getbuffer()).hexdigest()
-            _replace(folder / _file(name, header), buffer.getvalue())
+            _put(folder / _file(name, header), buffer.getvalue())
         manifest = {"format": _FORMAT, "faiss": faiss.__version__, **asdict(header), "sha256": digests}
-        _replace(folder / "manifest.json", json.dumps(manifest, indent=1).encode())  # (2)
+        _put(folder / "manifest.json", json.dumps(manifest, indent=1).encode())  # (2)
         for path in folder.glob("*.npy*"):  # (3)
             if path.name not in digests:
                 path.unlink(missing_ok=True)
@@ -99,15 +99,5 @@ def _file(name: str, header: Header) -> str:
     return f"{name}-{header.position}.npy"
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _put(path: Path, content: bytes) -> None:
+    write_durably(path, lambda file: file.write(content))

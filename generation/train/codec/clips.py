@@ -17,10 +17,9 @@ from torch import Tensor
 from audio import SAMPLE_RATE_HZ, corpus
 from audio.store import Recording, Store, Wav, build_store
 from generation.speech_text import spoken
-from generation.train.codec.phones import PhoneLabels
+from generation.train.codec.phones import PhoneLabels, write_labels
+from generation.train.data.build import RECORDED_VOICE
 from generation.train.data.sentences import held_out
-
-VOICE = "kathleen"
 
 
 class Batch(NamedTuple):
@@ -39,16 +38,18 @@ class Clips:
         build_store(cache, "speech", _decoded(clips))
         self._store = Store(cache, "speech")
         self._frame_samples = frame_samples
-        self.phones = PhoneLabels(cache / "phones.json", SAMPLE_RATE_HZ)
         train = {clip.path.name for clip in corpus.split(clips).train}
         rows = self._store.recordings
-        spoken_by = {clip.path.name: spoken(clip.text or "") for clip in clips if clip.source == VOICE}
+        spoken_by = {
+            clip.path.name: spoken(clip.text or "") for clip in clips if clip.source == RECORDED_VOICE
+        }
+        self.phones = self._labels(cache / "phones.json", spoken_by)
         kept = set(held_out(spoken_by.values()))
-        self.voice = [row for row in rows if row.source == VOICE and spoken_by[row.file] not in kept]
-        self.held_out = [row for row in rows if row.source == VOICE and spoken_by[row.file] in kept]
+        self.voice = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] not in kept]
+        self.held_out = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] in kept]
         self.others: dict[str, list[Recording]] = {}
         for row in rows:
-            if row.source != VOICE and row.file in train:
+            if row.source != RECORDED_VOICE and row.file in train:
                 self.others.setdefault(row.source, []).append(row)
 
     def draw(self, num: int, num_frames: int, voice_share: float, rng: np.random.Generator) -> Batch:
@@ -64,6 +65,12 @@ class Clips:
 
     def read(self, row: Recording) -> Wav:
         return self._store.read(row.start, row.length)
+
+    def _labels(self, path: Path, spoken_by: dict[str, str]) -> PhoneLabels:
+        if not path.exists():
+            voice = [row for row in self._store.recordings if row.source == RECORDED_VOICE]
+            write_labels(path, ((row.file, spoken_by[row.file], self.read(row)) for row in voice))
+        return PhoneLabels(path, SAMPLE_RATE_HZ)
 
     def _draw(
         self, num_frames: int, voice_share: float, rng: np.random.Generator

@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from audio import run_state
+from audio.durable import write_durably
 from generation.checkpoints import published_state
-from generation.mimi import Mimi
+from generation.mimi import Mimi, MimiState
 from generation.mimi.quantizer import Codebook
-from generation.train import run_state
 from generation.train.codec.clips import Batch, Clips
 from generation.train.codec.config import CodecRun
 from generation.train.codec.discriminator import Discriminator
@@ -36,7 +37,7 @@ from generation.train.codec.losses import (
 )
 from generation.train.codec.phones import phone_loss
 from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
-from generation.train.codec.report import held_out_figures
+from generation.train.codec.report import held_out_figures, measures
 from generation.train.codec.scale import scale_convolutions
 
 COMMITMENT_WEIGHT = 0.5
@@ -44,6 +45,8 @@ PHONE_WEIGHT = 0.5
 ADVERSARIAL_WEIGHT = 0.05
 FEATURE_WEIGHT = 0.2
 PLACING_BATCHES = 40
+SHOWN_STEPS = 50
+TRAINING, SCALING, PLACING = range(3)  # what a batch is drawn for: each has clips of its own
 Report = Callable[[str], None]
 
 
@@ -72,7 +75,7 @@ class CodecTraining:
             for book in self._books():
                 book.forget()
         else:
-            scale_convolutions(self.codec, self._batch(2**31).wav_BT)
+            scale_convolutions(self.codec, self._batch(0, SCALING).wav_BT)
 
     @property
     def frozen(self) -> bool:
@@ -88,7 +91,7 @@ class CodecTraining:
         started = time.monotonic()
         if self.step == self.run.plain_steps:
             self._place_codebooks()
-        batch = self._batch(self.step)
+        batch = self._batch(self.step, TRAINING)
         real_BT = batch.wav_BT
         for group in self.adam.param_groups:
             group["lr"] = self.run.rate(self.step)
@@ -119,14 +122,13 @@ class CodecTraining:
     def publish(self) -> Path:
         """Write the weights as the loader expects them."""
         path = self.run.out / "codec.safetensors"
-        half = {key: value.half().contiguous() for key, value in published_state(self.codec).items()}
-        save_file(half, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        content = serialize({key: value.half() for key, value in published_state(self.codec).items()})
+        write_durably(path, lambda file: file.write(content))
         return path
 
     def _through(self, real_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is heard, the semantic part of the latents, and the commitment loss."""
-        state = self.codec.open(len(real_BT), ring=2 * self.run.codec.resample_stride * self.run.clip_frames)
+        state = self._open(real_BT)
         # No loss, the phones' included, may reach what makes the codes once they are frozen.
         with torch.set_grad_enabled(not self.frozen):
             quantized_BFE, semantic_BFE, commitment = self._quantized(self.codec.latents(state, real_BT))
@@ -162,12 +164,18 @@ class CodecTraining:
     def _place_codebooks(self) -> None:
         latents = []
         for index in range(PLACING_BATCHES):
-            real_BT = self._batch(-1 - index).wav_BT
-            latents.append(self.codec.latents(self.codec.open(len(real_BT), ring=100), real_BT).flatten(0, 1))
+            real_BT = self._batch(index, PLACING).wav_BT
+            latents.append(self.codec.latents(self._open(real_BT), real_BT).flatten(0, 1))
         place_codebooks(self.codec.quantizer, torch.cat(latents))
 
-    def _batch(self, step: int) -> Batch:
-        rng = np.random.default_rng((self.run.seed, step % 2**32))
+    def _open(self, real_BT: Tensor) -> MimiState:
+        """Streams that take the whole batch in one pass."""
+        steps = self.run.codec.resample_stride * self.run.clip_frames
+        context = self.run.codec.transformer.context if self.run.codec.transformer else 0
+        return self.codec.open(len(real_BT), ring=context + steps)
+
+    def _batch(self, number: int, purpose: int) -> Batch:
+        rng = np.random.default_rng((self.run.seed, purpose, number))
         batch = self.clips.draw(self.run.clips, self.run.clip_frames, self.run.voice_share, rng)
         return Batch(*(part.to(self.run.device) for part in batch))
 
@@ -192,14 +200,15 @@ class CodecTraining:
 def run_codec(run: CodecRun, report: Report) -> dict[str, float]:
     """Train to `run.steps`, reporting held-out figures on the way. A stopped run goes on from its checkpoint.
 
-    Raises CorpusError when `run.data` is not a corpus folder.
+    Raises CorpusError when `run.data` is not a corpus folder, TrainingDataError for what is not installed.
     """
+    measures()  # now, and not after the first hundreds of steps
     training = CodecTraining(run)
     sums: dict[str, float] = {}
     while training.step < run.steps:
         for name, value in training.update().items():
-            sums[name] = sums.get(name, 0.0) + value / 50
-        if training.step % 50 == 0:
+            sums[name] = sums.get(name, 0.0) + value / SHOWN_STEPS
+        if training.step % SHOWN_STEPS == 0:
             shown = " ".join(f"{name} {value:.4f}" for name, value in sums.items())
             report(f"step {training.step} {shown} s/step {training.spent_s / training.step:.2f}")
             sums = {}

@@ -10,6 +10,7 @@ Dimension key: B clips, F frames, P phones, E latent width. Differs from Moshi (
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-POSITIVE_WEIGHT = 8.0  # a frame has one to three of 39 phones
+from audio.durable import write_durably
+from audio.store import Wav
+from generation.train.data.align import Aligner
+
+POSITIVE_WEIGHT = 8.0  # a frame has one to three of 40, silence among them
 
 
 class PhoneLabels:
@@ -48,6 +53,18 @@ class PhoneLabels:
         for frame, span in zip(*np.nonzero(sounds_FS), strict=True):
             target_FP[frame, int(spans[span, 0])] = 1.0
         return target_FP
+
+
+def write_labels(path: Path, recordings: Iterable[tuple[str, str, Wav]]) -> None:
+    """Align (file, spoken text, samples) and write what `PhoneLabels` reads.
+
+    Recordings that do not fit their text are left out. Raises TrainingDataError when PocketSphinx, or Flite
+    for a word that is in no dictionary, is not installed.
+    """
+    aligner = Aligner()
+    rows = {file: aligner.phones(text, wav_T) for file, text, wav_T in recordings}
+    content = json.dumps({file: spans for file, spans in rows.items() if spans}).encode()
+    write_durably(path, lambda file: file.write(content))
 
 
 def phone_loss(logits_BFP: Tensor, target_BFP: Tensor, labelled_B: Tensor) -> Tensor:

@@ -1,29 +1,41 @@
-"""Held-out figures of a codec: how near its speech is, how much of its codebooks is in use, how stable codes
-are.
+"""Held-out figures of a codec: how near its speech is, and how much of its codebooks is in use.
 
-    mel         the training's own distance, nepers            stoi, pesq     of the voice's held-out clips
-    use_K       share of the entries of codebook K that the held-out speech chooses, as perplexity / size
+    mel             the training's own distance, nepers        stoi, pesq     of the voice's held-out clips
+    perplexity_K    of the entries of codebook K, first and last: the number that are chosen as if evenly
 
+The sentences are held out, the voice is not. Not here: ViSQOL, codes after a second pass.
 Source: STOI, Taal et al., 2011 (pystoi); PESQ wide-band, ITU-T P.862.2 (pesq), at 16 kHz.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from audio.resample import resample
+from generation.errors import TrainingDataError
 from generation.mimi import Mimi
 from generation.train.codec.clips import Clips
 from generation.train.codec.losses import mel_distance
 
 NUM_CLIPS = 12
+Measure = Callable[..., float]
+
+
+def measures() -> tuple[Measure, Measure]:
+    """PESQ and STOI. Raises TrainingDataError when they are not installed."""
+    try:
+        from pesq import pesq
+        from pystoi import stoi
+    except ImportError as exc:
+        raise TrainingDataError(f"{exc.name} is missing: pip install 'earmark[bench]'") from exc
+    return pesq, stoi
 
 
 @torch.no_grad()
 def held_out_figures(codec: Mimi, clips: Clips, num_clips: int = NUM_CLIPS) -> dict[str, float]:
     """Of the first held-out recordings of the voice, at the codec's number of codebooks."""
-    from pesq import pesq
-    from pystoi import stoi
-
+    pesq, stoi = measures()
     device = next(codec.parameters()).device
     mel: list[float] = []
     intelligibility: list[float] = []

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from audio import corpus
+from audio.durable import write_durably
 from generation.errors import TrainingDataError
 from generation.speech_text import spoken
 from generation.train.data import cache, espeak, flite, styles, tokenizer
@@ -123,7 +124,7 @@ def _claim(out: Path, kept_out: list[str]) -> None:
     """Write the held-out sentences, or see that they are those the folder was made with."""
     path = out / _HELD_OUT
     if not path.exists():
-        cache.write_durably(path, lambda file: file.write(json.dumps(kept_out, indent=1).encode()))
+        write_durably(path, lambda file: file.write(json.dumps(kept_out, indent=1).encode()))
     elif json.loads(path.read_text(encoding="utf-8")) != kept_out:
         raise TrainingDataError(f"{out} was made from another corpus: name a new folder")
 

@@ -9,17 +9,17 @@ its JSON file does not exist and is written again. A shard is never changed.
 """
 
 import json
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
+from audio.durable import write_durably
 from generation.errors import TrainingDataError
 from generation.train.data.item import Part, SpokenSentence, Word
 
@@ -126,21 +126,6 @@ def write_shard(
     listing = json.dumps({"dropped": num_dropped, "items": rows}).encode()
     write_durably(folder / f"{name}.json", lambda file: file.write(listing))
     # (3) From here on the shard exists.
-
-
-def write_durably(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """A file that appears whole or not at all, and is on disk when this returns."""
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _row(item: dict[str, object], shard: str) -> Row:

@@ -11,8 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, resample
-
-Wav = NDArray[np.float32]
+from audio.store import Wav
 
 _FRAME = 1024  # 43 ms: two periods of the lowest voice here
 _HOP = _FRAME // 2

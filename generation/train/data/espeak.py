@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from audio import SAMPLE_RATE_HZ, resample
+from audio.store import Wav
 from generation.errors import TrainingDataError
-from generation.train.data.item import SpokenSentence, Wav, in_order
+from generation.train.data.item import SpokenSentence, in_order
 
 _LIBRARY = "libespeak-ng.so.1"
 _SYNCHRONOUS, _ASCII = 2, 1

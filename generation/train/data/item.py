@@ -9,13 +9,9 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audio import SAMPLE_RATE_HZ
+from audio.store import Wav
 from generation.errors import TrainingDataError
-
-Wav = NDArray[np.float32]
 
 _SHORTEST_WORD_S = 0.01  # a word that the aligner or the synthesizer gives no length still takes its place
 _LEAD_S = 0.08  # one frame of quiet before the first word and after the last

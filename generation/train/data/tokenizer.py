@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
-from generation.train.data.cache import write_durably
+from audio.durable import write_durably
 
 VOCABULARY = 2_000
 NUM_SENTENCES = 120_000

@@ -10,7 +10,6 @@ Dimension key: B pairs, D embedding width. Source: Chen et al. 2020 (SimCLR, arX
 the temperature of Chang et al. 2021 (arXiv 2010.11910). Runs unchanged on CUDA (`device`).
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -19,11 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from audio import corpus
+from audio import corpus, run_state
 from audio.store import Store, Wav
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train import cache
@@ -151,32 +148,15 @@ class _Run:
         return float(loss.detach())
 
     def save(self) -> None:
-        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"averaged.{k}": v for k, v in self.averaged.state_dict().items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{k}": v for k, v in state.items()}
-        clock = json.dumps({"step": self.step, "spent_s": self.spent_s})
-        temporary = self._file.with_suffix(".tmp")
-        save_file(tensors, temporary, {"clock": clock})
-        # A crash before this line leaves the previous checkpoint.
-        temporary.replace(self._file)
+        run_state.save(self._file, *self._parts, {"step": self.step, "spent_s": self.spent_s})
 
     def _restore(self) -> None:
-        with safe_open(self._file, "pt") as file:
-            clock = json.loads(file.metadata()["clock"])
-        tensors = load_file(self._file, device=self.config.device)
-        for name, network in (("network.", self.network), ("averaged.", self.averaged)):
-            network.load_state_dict(
-                {k.removeprefix(name): v for k, v in tensors.items() if k.startswith(name)}
-            )
-        layout = self.optimiser.state_dict()
-        adam: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith("adam."):
-                _, number, entry = key.split(".")
-                adam.setdefault(int(number), {})[entry] = value
-        self.optimiser.load_state_dict({"state": adam, "param_groups": layout["param_groups"]})
-        self.step, self.spent_s = int(clock["step"]), float(clock["spent_s"])
+        counters = run_state.load(self._file, *self._parts, self.config.device)
+        self.step, self.spent_s = int(counters["step"]), counters["spent_s"]
+
+    @property
+    def _parts(self) -> tuple[dict[str, torch.nn.Module], dict[str, torch.optim.Optimizer]]:
+        return {"network": self.network, "averaged": self.averaged}, {"network": self.optimiser}
 
 
 def _augmenter(config: TrainConfig) -> Augmenter:

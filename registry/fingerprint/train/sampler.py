@@ -12,9 +12,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from audio.store import Recording, Store
+from audio.store import Recording, Store, Wav
 from registry.fingerprint import features
 from registry.fingerprint.train.augment import CONTEXT_SAMPLES, SPAN_SAMPLES
 
@@ -22,7 +21,6 @@ HOP_SAMPLES = 11_520
 _JITTER_SAMPLES = 2_400  # 0.1 s: queries step by 0.12 s, so the nearest is within 0.06 s of a stored window
 _MAX_SPEED_CHANGE = 0.05
 _QUIET_RMS = 10.0 ** (-50.0 / 20.0)
-Wav = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

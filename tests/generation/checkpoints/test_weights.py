@@ -1,5 +1,7 @@
 """Weight files: what is refused, and how much memory loading takes."""
 
+import json
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,3 +137,33 @@ def test_loading_takes_the_memory_of_one_copy(tmp_path: Path) -> None:
         [sys.executable, "-c", CHILD, str(folder)], capture_output=True, text=True, check=True
     )
     assert float(answer.stdout) < 1.2 * size
+
+
+def test_tensors_that_the_file_does_not_align_are_read_and_unknown_dtypes_are_refused(tmp_path: Path) -> None:
+    """Only some writers pad the header; a view of a float cannot begin anywhere."""
+    header = {
+        "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        "b": {"dtype": "U64", "shape": [1], "data_offsets": [8, 16]},
+    }
+    encoded = json.dumps(header).encode()
+    encoded += b" " * ((1 - len(encoded)) % 4)  # the data begin one byte past a multiple of four
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + struct.pack("<ffQ", 1.5, -2.0, 7))
+    file = WeightFile(path)
+    assert file.read("a").tolist() == [1.5, -2.0]
+    with pytest.raises(CheckpointError, match="b is U64"):
+        file.read("b")
+
+
+@pytest.mark.parametrize("populates", [True, False])
+def test_reading_ahead_ends_whether_or_not_the_system_can_fill_a_mapping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, populates: bool
+) -> None:
+    """Kernels before 5.14 refuse the advice; then the file is read."""
+    file = WeightFile(Checkpoint.open(write_tiny_checkpoint(tmp_path)).moshi_path)
+    read: list[bool] = []
+    monkeypatch.setattr(file, "_read_through", lambda: read.append(True))
+    if not populates:
+        monkeypatch.setattr("generation.checkpoints.weights.MADV_POPULATE_READ", 12345)
+    file._bring_in()
+    assert bool(read) is not populates

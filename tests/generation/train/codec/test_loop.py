@@ -74,7 +74,7 @@ def _on_what_there_is(run: CodecRun, **changes: int) -> CodecTraining:
         loop.Clips = original  # type: ignore[misc]
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(training: CodecTraining, run: CodecRun) -> None:
+def test_a_stopped_run_takes_the_step_it_would_have_taken(training: CodecTraining, run: CodecRun) -> None:
     """A checkpoint that forgot a moment of the optimiser or a codebook would change the next step."""
     for _ in range(5):
         training.update()
@@ -82,7 +82,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(training: CodecTrai
     expected = training.update()
     again = _on_what_there_is(run)
     assert again.step == 5
-    torch.manual_seed(0)
     found = again.update()
     assert found["mel"] == pytest.approx(expected["mel"], rel=1e-4)
 
@@ -93,7 +92,7 @@ def test_frozen_codes_stay_the_same(training: CodecTraining, run: CodecRun) -> N
         training.update()
     training.save()
     frozen = _on_what_there_is(run, frozen_from=4)
-    wav_BT = frozen._batch(77).wav_BT
+    wav_BT = frozen._batch(77, 0).wav_BT
     before, _ = frozen.codec.run(wav_BT)
     weights = {name: tensor.clone() for name, tensor in frozen.codec.state_dict().items()}
     for _ in range(2):

@@ -62,6 +62,16 @@ def test_a_recording_is_aligned_and_words_not_in_the_dictionary_are_given_a_pron
     assert [word.text for word in sentence.check().words] == text.split()
 
 
+def test_phones_follow_each_other_and_are_those_of_the_words() -> None:
+    """The codec is taught by them; the recording begins with "author of"."""
+    wav_T = corpus.read(ASSETS / "kathleen_1.flac")[: int(3.5 * SAMPLE_RATE_HZ)]
+    phones = _aligner().phones("author of the danger trail.", wav_T)
+    assert [name for name, _, _ in phones if name != "SIL"][:5] == ["AO", "TH", "ER", "AH", "V"]
+    starts_s = [start_s for _, start_s, _ in phones]
+    assert starts_s == sorted(starts_s)
+    assert phones[-1][1] + phones[-1][2] <= 3.5
+
+
 def test_a_recording_much_too_short_for_its_text_is_none() -> None:
     """A wrong transcript would teach the voice to say other words than the text's."""
     wav_T = corpus.read(ASSETS / "kathleen_1.flac")[: SAMPLE_RATE_HZ // 2]

@@ -2,18 +2,21 @@
 
     CHECKPOINT   `module.NAME.KEY`, `adam.NAME.INDEX.KEY`, and the counters as JSON in the file's metadata
 
-Written to a temporary file, synced and renamed: a crash leaves the checkpoint before it.
+A crash while it is written leaves the checkpoint before it (durable.py). Imports torch; `import audio` alone
+does not.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
+
+from audio.durable import write_durably
 
 Counters = dict[str, float]
 
@@ -32,11 +35,8 @@ def save(
         for index, state in adam.state_dict()["state"].items():
             tensors |= {f"adam.{name}.{index}.{key}": value.contiguous() for key, value in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    save_file(tensors, temporary, {"counters": json.dumps(counters)})
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    content = serialize(tensors, {"counters": json.dumps(counters)})
+    write_durably(path, lambda file: file.write(content))
 
 
 def load(
