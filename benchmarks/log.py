@@ -30,7 +30,7 @@ from registry.log import Checkpoint
 
 TARGET_ENTRIES_PER_S = 300
 TARGET_PROOF_P95_S = 0.030
-NUM_THREADS = 128
+NUM_THREADS = 64
 NUM_PROOFS = 500
 NEW = NewGeneration("benchmark", "1", "none", 24_000)
 

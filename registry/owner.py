@@ -7,22 +7,20 @@ process ended. So an open generation whose owner's lock is free will never be fi
 a reused number can mislead.
 
 A living process can lose the connection too, when the server restarts or the network breaks. It takes the
-lock again, under the same number, before its next write, at most half a second late. Until then it looks
-dead: if another process recovers in that time, the generation is aborted, its next write raises
-`GenerationClosed`, and what was written stays searchable. When the server has not yet noticed that the old
-connection is gone, the old lock still stands for us and the new one is taken at a later write.
+lock again, under the same number, before its next write. Between the two it looks dead: if another process
+recovers in that time, the generation is aborted, its next write raises `GenerationClosed`, and what was
+written stays searchable. When the server has not yet noticed that the old connection is gone, the old lock
+still stands for us and the new one is taken at a later write.
 """
 
 import secrets
 import threading
-import time
 
 from sqlalchemy import Connection, exc, text
 
 from registry.database import Database
 
 OWNER_BITS = 63  # a PostgreSQL bigint that is not negative; two of a million owners clash with p = 5e-8
-LOOK_EVERY_S = 0.5  # how much longer a lost lock may stay lost while this process writes
 
 
 class OwnerLock:
@@ -33,18 +31,14 @@ class OwnerLock:
         self._database = database
         self._connection: Connection | None = None
         self._held = False
-        self._seen_s = 0.0
         self._mutex = threading.Lock()
 
     def hold(self) -> None:
-        """See that the lock is held, reconnecting when needed. Call before every write: one round trip each
-        half second, nothing between.
+        """See that the lock is held, reconnecting when needed; one round trip. Call before every write.
 
         Raises `DatabaseUnavailable`.
         """
         with self._mutex, self._database.translated():
-            if self._held and time.monotonic() - self._seen_s < LOOK_EVERY_S:
-                return
             if self._connection is not None:
                 try:
                     self._connection.execute(text("SELECT 1"))
@@ -55,7 +49,6 @@ class OwnerLock:
             if not self._held:
                 taken = text("SELECT pg_try_advisory_lock(:owner)")
                 self._held = self._connection.execute(taken, {"owner": self.number}).scalar_one()
-            self._seen_s = time.monotonic()
 
     def release(self) -> None:
         """Give the lock up; the generations still open are then anyone's to recover."""
