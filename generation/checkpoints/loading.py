@@ -33,9 +33,7 @@ def load_mimi(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Mim
     return read_mimi(checkpoint.mimi_path, checkpoint.mimi, checkpoint.num_codebooks, device)
 
 
-def read_mimi(
-    path: Path, config: MimiConfig, num_codebooks: int, device: torch.device | str = "cpu"
-) -> Mimi:
+def read_mimi(path: Path, config: MimiConfig, num_codebooks: int, device: torch.device | str = "cpu") -> Mimi:
     """A codec from its file alone, as `load_mimi`. Raises CheckpointError."""
     file = WeightFile(path)
     found = sources(file.keys, MIMI_RENAMES)

@@ -43,8 +43,9 @@ def speak(model: Moshi, z_NE: Tensor, spoken_NR: Tensor) -> Tensor:
     """Audio logits [K, N, V] of frames, given what is said in them."""
     sets = list(model.config.schedule)
     N, K = len(z_NE), len(sets)
-    project = [model.depformer_in.at(index if len(model.depformer_in) > 1 else 0).weight for index in sets]
-    x_KND = (z_NE @ torch.cat(project).t()).view(N, K, -1).transpose(0, 1)
+    maps = [model.depformer_in.at(index if len(model.depformer_in) > 1 else 0) for index in sets]
+    project_OE: Tensor = torch.cat([one.weight for one in maps])
+    x_KND = (z_NE @ project_OE.t()).view(N, K, -1).transpose(0, 1)
     before = [model.depformer_text_emb, *model.depformer_emb]
     x_KND = x_KND + torch.stack([embed(spoken_NR[:, k]) for k, embed in enumerate(before)])
     for layer in model.depformer.layers:

@@ -1,4 +1,4 @@
-"""Train the small voice: text alone, then text and speech of all voices, then the voice that `say` speaks with.
+"""Train the small voice: text alone, then text and speech of all voices, then mostly the voice of `say`.
 
     stages (config.Stage)       text -> joint -> say; each has steps, 0 leaves it out
     OUT/checkpoint.safetensors  what a run goes on from, every five minutes (audio/run_state.py)
@@ -53,9 +53,9 @@ class SpeechTraining:
         mimi = read_mimi(run.codec, run.mimi, run.model.num_spoken, run.device)
         self.sentences = Sentences(run, speech, CodeCache(speech, mimi, run.out, report), text)
         self.model = Moshi(run.model).to(run.device)
-        self.conditions = Conditions(
-            condition_configs(self.sentences.voices), run.model.temporal.dim
-        ).to(run.device)
+        self.conditions = Conditions(condition_configs(self.sentences.voices), run.model.temporal.dim).to(
+            run.device
+        )
         _start_small(self.model)
         self.adam = torch.optim.AdamW(
             [*self.model.parameters(), *self.conditions.parameters()],

@@ -65,8 +65,7 @@ def losses_of(
     if corruption is not None:
         inputs_BRF = _corrupted(inputs_BRF, model.config.text_initial, corruption, stage)
     z_BFE, text_logits_BFV = hear(model, inputs_BRF, condition_B1E)
-    B, _, F = inputs_BRF.shape
-    inside_BF = torch.arange(F, device=inputs_BRF.device) < batch.lengths_B[:, None]
+    inside_BF = torch.arange(inputs_BRF.shape[2], device=inputs_BRF.device) < batch.lengths_B[:, None]
     told_BF = inside_BF if corruption is None else inside_BF & ~corruption.hidden_B[:, None]
     text = _text_loss(text_logits_BFV, spoken_BRF[:, 0], told_BF, run.padding_weight, stage)
     if stage is Stage.TEXT:
