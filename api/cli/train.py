@@ -113,6 +113,13 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
         "--voice", default="kathleen", metavar="NAME", help="whose voice it will be (default: %(default)s)"
     )
     speech.add_argument(
+        "--other",
+        action="append",
+        metavar="NAME",
+        help="a voice to train on besides, may be repeated (default: all there are)",
+    )
+    speech.add_argument("--neutral", action="store_true", help="leave out what is not neutral")
+    speech.add_argument(
         "--threads", type=positive_int, default=2, metavar="N", help="processor threads (default: 2)"
     )
     speech.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
@@ -130,6 +137,8 @@ def run_speech(args: argparse.Namespace) -> int:
         out=args.output,
         steps={stage: getattr(args, f"{stage}_steps") for stage in Stage},
         voice=args.voice,
+        others=None if args.other is None else tuple(args.other),
+        styled=not args.neutral,
         threads=args.threads,
         device=args.device,
     )

@@ -12,7 +12,8 @@ def test_the_header_is_these_bytes() -> None:
     """Written by hand from the format's description."""
     known = (
         b"RIFF" + struct.pack("<I", 36 + 6) + b"WAVEfmt " + struct.pack("<I", 16)
-        + bytes([1, 0, 1, 0, 0xC0, 0x5D, 0, 0, 0x80, 0xBB, 0, 0, 2, 0, 16, 0]) + b"data" + struct.pack("<I", 6)
+        + bytes([1, 0, 1, 0, 0xC0, 0x5D, 0, 0, 0x80, 0xBB, 0, 0, 2, 0, 16, 0])
+        + b"data" + struct.pack("<I", 6)
     )  # fmt: skip
     assert wav_header(3) == known
     assert wav_header()[4:8] == wav_header()[40:44] == b"\xff\xff\xff\xff"

@@ -40,15 +40,20 @@ class Sentence(NamedTuple):
 
 
 class Sentences:
-    """All utterances of a speech folder whose words can be written in their frames."""
+    """The utterances whose words can be written in their frames. `voices`: all of the folder."""
 
-    def __init__(self, run: SpeechRun, speech: SpeechCache, codes: CodeCache, text: Text) -> None:
+    def __init__(
+        self, run: SpeechRun, speech: SpeechCache, rows: list[Row], codes: CodeCache, text: Text
+    ) -> None:
+        """`rows`: those of `speech` that are in `codes`."""
         self._run, self._codes = run, codes
         self._pieces: dict[str, list[int]] = {}
         self._text = text
         self.voices = (run.voice, *sorted({row.voice for row in speech.rows} - {run.voice}))
-        train = self._written(speech.select(Part.TRAIN))
-        self.held_out = self._written(speech.select(Part.TEST, run.voice, "neutral"))
+        train = self._written([row for row in rows if row.part is Part.TRAIN])
+        self.held_out = self._written(
+            [row for row in rows if (row.part, row.voice, row.style) == (Part.TEST, run.voice, "neutral")]
+        )
         self._buckets: dict[int, list[Sentence]] = {}
         for sentence in train:
             self._buckets.setdefault(len(sentence.text_F) // _BUCKET_FRAMES, []).append(sentence)

@@ -1,15 +1,16 @@
 """Training speech as the frozen codec's codes, made once and kept.
 
-    FOLDER/codes-1f3a…/VOICE-0007.npy     int16 [K, F], the utterances of that shard one after the other
+    FOLDER/codes-1f3a…/VOICE-0007-neutral.npy     int16 [K, F], the neutral utterances of that shard in order
+    FOLDER/codes-1f3a…/VOICE-0007-styled.npy      the others
 
 The name holds a hash of everything that decides a code: the codec's encoder and codebooks, but not its
 decoder, which may go on learning. Each utterance has LEAD_IN frames of silence before it, in which its text
-can begin, and TAIL behind. Each shard appears whole (durable.py); a run that was stopped makes the others.
+can begin, and TAIL behind. Each file appears whole (durable.py); a run that was stopped makes the others.
 Dimension key: K codebooks, F frames.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -37,30 +38,40 @@ def codes_name(mimi: Mimi) -> str:
 
 
 class CodeCache:
-    """The codes of every utterance of a speech folder."""
+    """The codes of some utterances of a speech folder."""
 
-    def __init__(self, speech: SpeechCache, mimi: Mimi, folder: Path, report: Report) -> None:
-        """Makes what is not there yet, which takes about a minute for an hour of speech."""
+    def __init__(
+        self, speech: SpeechCache, rows: Iterable[Row], mimi: Mimi, folder: Path, report: Report
+    ) -> None:
+        """Makes what is not there yet: 35 s of a processor core for 1,000 s of speech."""
         self._frame_samples = mimi.config.frame_samples
         self._folder = folder / codes_name(mimi)
         self._folder.mkdir(parents=True, exist_ok=True)
-        shards: dict[str, list[Row]] = {}
+        wanted = sorted({_file(row) for row in rows})
+        parts: dict[str, list[Row]] = {name: [] for name in wanted}
         for row in speech.rows:
-            shards.setdefault(row.shard, []).append(row)
+            if _file(row) in parts:
+                parts[_file(row)].append(row)
         self._starts: dict[tuple[str, int], int] = {}
         self._codes: dict[str, NDArray[np.int16]] = {}
-        for shard, rows in shards.items():
-            path = self._folder / f"{shard}.npy"
-            if not path.exists():
-                parts = [_encode(mimi, speech, row, self.num_frames(row)) for row in rows]
-                codes_KF = np.concatenate(parts, axis=1)
-                write_durably(path, lambda file, codes_KF=codes_KF: np.save(file, codes_KF))  # type: ignore[misc]
-                report(f"encoded {shard}")
-            self._codes[shard] = np.load(path)
-            start = 0
-            for row in rows:
-                self._starts[shard, row.start] = start
-                start += self.num_frames(row)
+        for name in wanted:
+            self._codes[name] = self._load(name, parts[name], speech, mimi, report)
+
+    def _load(
+        self, name: str, rows: list[Row], speech: SpeechCache, mimi: Mimi, report: Report
+    ) -> NDArray[np.int16]:
+        start = 0
+        for row in rows:
+            self._starts[row.shard, row.start] = start
+            start += self.num_frames(row)
+        path = self._folder / name
+        if not path.exists():
+            encoded = [_encode(mimi, speech, row, self.num_frames(row)) for row in rows]
+            # A crash here leaves at most a .part file, which the next run overwrites.
+            write_durably(path, lambda file: np.save(file, np.concatenate(encoded, axis=1)))
+            report(f"encoded {name}")
+        codes_KF: NDArray[np.int16] = np.load(path)
+        return codes_KF
 
     def num_frames(self, row: Row) -> int:
         """Of an utterance with its silence."""
@@ -69,7 +80,12 @@ class CodeCache:
     def codes(self, row: Row) -> NDArray[np.int16]:
         """int16 [K, F]."""
         start = self._starts[row.shard, row.start]
-        return self._codes[row.shard][:, start : start + self.num_frames(row)]
+        return self._codes[_file(row)][:, start : start + self.num_frames(row)]
+
+
+def _file(row: Row) -> str:
+    """Neutral speech lies apart, so that a run may begin with it alone."""
+    return f"{row.shard}-{'neutral' if row.style == 'neutral' else 'styled'}.npy"
 
 
 @torch.no_grad()

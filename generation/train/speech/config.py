@@ -44,11 +44,13 @@ class SpeechRun:
     out: Path
     steps: dict[Stage, int] = field(default_factory=lambda: {Stage.SAY: 5_000})
     voice: str = "kathleen"
-    voice_share: float = 0.5  # of the sentences of the say stage
+    voice_share: float = 0.6  # of the sentences of the say stage
+    others: tuple[str, ...] | None = None  # voices that are trained on besides; None: all there are
+    styled: bool = True  # also on what is not neutral
     model: MoshiConfig = field(default_factory=lambda: MINI_SPEECH)
     mimi: MimiConfig = field(default_factory=lambda: MINI)
     lead_frames: int = 4  # by which text is ahead of its speech
-    frames: int = 1_000  # in a step
+    frames: int = 500  # in a step
     depth_share: float = 0.5  # of them that the depth transformer sees
     semantic_weight: float = 4.0  # of the first codebook's loss; an acoustic one has 1
     padding_weight: float = 0.5  # of text tokens that hold no text
@@ -56,12 +58,18 @@ class SpeechRun:
     noise: float = 0.1  # of the frames: heard by the model as other ones than it said
     learning_rate: float = 1e-3
     warm_steps: int = 200
+    averaging: float = 0.998  # kept, each step, of the running mean of the weights
     decay_share: float = 0.5  # of the steps, the last ones, over which the rate falls to a fiftieth
     report_steps: int = 500
     checkpoint_s: float = 300.0
     device: str = "cpu"
     threads: int = 1
     seed: int = 1
+
+    def uses(self, voice: str, style: str) -> bool:
+        """Whether speech is trained on. A run may go on with more than it began with."""
+        told = voice == self.voice or self.others is None or voice in self.others
+        return told and (self.styled or style == "neutral")
 
     @property
     def num_steps(self) -> int:

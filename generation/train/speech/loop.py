@@ -3,7 +3,8 @@
     stages (config.Stage)       text -> joint -> say; each has steps, 0 leaves it out
     OUT/checkpoint.safetensors  what a run goes on from, every five minutes (audio/run_state.py)
     OUT/codes-…                 the training speech as codes (codes.py)
-    OUT/model                   the result, a folder that `earmark say --model` takes; written at each report
+    OUT/model                   the result, a folder that `earmark say --model` takes; written at each report,
+                                from the running mean of the weights
     OUT/held_out.jsonl          its figures, a line for each report
 
 A crash loses at most the steps since the last checkpoint, and they are taken again with the same batches.
@@ -15,6 +16,7 @@ frames, as in Sesame's CSM (2025). Not here: the dialogue stage.
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -23,8 +25,7 @@ from torch import Tensor
 from audio import run_state
 from generation.checkpoints import read_mimi, write_checkpoint
 from generation.errors import TrainingDataError
-from generation.moshi import Guidance, Moshi, Sampling
-from generation.moshi.conditions import Conditions
+from generation.moshi import Guidance, Sampling
 from generation.text import Text
 from generation.train.data.cache import SpeechCache
 from generation.train.speech.batches import Batch, Sentences
@@ -32,6 +33,7 @@ from generation.train.speech.codes import CodeCache
 from generation.train.speech.config import SpeechRun, condition_configs
 from generation.train.speech.losses import Corruption, losses_of
 from generation.train.speech.report import held_out_figures, on_device
+from generation.train.speech.voice import Voice, begin
 
 SHOWN_STEPS = 50
 SAMPLING = Sampling(temperature=0.7, top_k=50, text_temperature=0.7, text_top_k=25)
@@ -51,18 +53,14 @@ class SpeechTraining:
         if not any(row.voice == run.voice for row in speech.rows):
             raise TrainingDataError(f"{run.data} has no speech of {run.voice}: run earmark train data first")
         mimi = read_mimi(run.codec, run.mimi, run.model.num_spoken, run.device)
-        self.sentences = Sentences(run, speech, CodeCache(speech, mimi, run.out, report), text)
-        self.model = Moshi(run.model).to(run.device)
-        self.conditions = Conditions(condition_configs(self.sentences.voices), run.model.temporal.dim).to(
-            run.device
-        )
-        _start_small(self.model)
+        rows = [row for row in speech.rows if run.uses(row.voice, row.style)]
+        codes = CodeCache(speech, rows, mimi, run.out, report)
+        self.sentences = Sentences(run, speech, rows, codes, text)
+        self.voice = Voice(run.model, condition_configs(self.sentences.voices)).to(run.device)
+        begin(self.voice.moshi, text)
+        self.average = deepcopy(self.voice).requires_grad_(False)
         self.adam = torch.optim.AdamW(
-            [*self.model.parameters(), *self.conditions.parameters()],
-            lr=run.learning_rate,
-            betas=(0.9, 0.95),
-            weight_decay=0.05,
-            fused=True,
+            self.voice.parameters(), lr=run.learning_rate, betas=(0.9, 0.95), weight_decay=0.05, fused=True
         )
         self.step, self.spent_s = 0, 0.0
         if self._file.exists():
@@ -81,8 +79,9 @@ class SpeechTraining:
         loss, seen = self._loss(batch, corruption, chosen_BF)
         self.adam.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.voice.parameters(), 1.0)
         self.adam.step()
+        self.average.follow(self.voice, 1 - min(run.averaging, (self.step + 1) / (self.step + 10)))
         self.step += 1
         self.spent_s += time.monotonic() - started
         return seen
@@ -97,12 +96,12 @@ class SpeechTraining:
         run, folder = self.run, self.run.out / "model"
         write_checkpoint(
             folder,
-            self.model,
+            self.average.moshi,
             read_mimi(run.codec, run.mimi, run.model.num_spoken),
             (run.data / "tokenizer.model").read_bytes(),
             SAMPLING,
             guidance=GUIDANCE,
-            conditions=self.conditions,
+            conditions=self.average.conditions,
             dtype=torch.float16,
         )
         return folder
@@ -115,9 +114,9 @@ class SpeechTraining:
         batch = on_device(batch, run.device)
         on_cuda = torch.device(run.device).type == "cuda"
         with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=on_cuda):
-            condition_B1E = self.conditions(batch.conditions)
+            condition_B1E = self.voice.conditions(batch.conditions)
             losses = losses_of(
-                self.model, condition_B1E, batch, run, stage, corruption, chosen_BF.to(run.device)
+                self.voice.moshi, condition_B1E, batch, run, stage, corruption, chosen_BF.to(run.device)
             )
         seen = {"text": float(losses.text.detach())}
         if losses.audio_K is not None:
@@ -131,16 +130,7 @@ class SpeechTraining:
 
     @property
     def _modules(self) -> dict[str, torch.nn.Module]:
-        return {"moshi": self.model, "conditions": self.conditions}
-
-
-@torch.no_grad()
-def _start_small(model: Moshi) -> None:
-    """The maps back into the residual stream begin small, so that depth adds no variance (as in GPT-2)."""
-    for transformer in (model.transformer, model.depformer):
-        for name, weight in transformer.named_parameters():
-            if "out_proj" in name or "linear_out" in name:
-                weight.mul_((2 * transformer.config.num_layers) ** -0.5)
+        return {"voice": self.voice, "average": self.average}
 
 
 def run_speech(run: SpeechRun, report: Report) -> dict[str, float]:
@@ -171,7 +161,7 @@ def run_speech(run: SpeechRun, report: Report) -> dict[str, float]:
 
 def _note(training: SpeechTraining, report: Report) -> dict[str, float]:
     training.publish()
-    figures = held_out_figures(training.run, training.model, training.conditions, training.sentences)
+    figures = held_out_figures(training.run, training.average, training.sentences)
     report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
     line = json.dumps({"step": training.step, "spent_s": round(training.spent_s)} | figures)
     with (training.run.out / "held_out.jsonl").open("a") as file:

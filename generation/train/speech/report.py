@@ -8,26 +8,23 @@ Teacher forcing, neutral style, every frame. Not here: what it sounds like (benc
 
 import torch
 
-from generation.moshi import Moshi
-from generation.moshi.conditions import Conditions
 from generation.train.speech.batches import Batch, Sentences
 from generation.train.speech.config import SpeechRun
 from generation.train.speech.losses import losses_of
+from generation.train.speech.voice import Voice
 
 _AT_ONCE = 16
 
 
 @torch.no_grad()
-def held_out_figures(
-    run: SpeechRun, model: Moshi, conditions: Conditions, sentences: Sentences
-) -> dict[str, float]:
+def held_out_figures(run: SpeechRun, voice: Voice, sentences: Sentences) -> dict[str, float]:
     """Means over frames."""
     by_length = sorted(sentences.held_out, key=lambda sentence: len(sentence.text_F))
-    sums = torch.zeros(1 + model.config.num_spoken, dtype=torch.float64)
+    sums = torch.zeros(1 + run.model.num_spoken, dtype=torch.float64)
     num_frames = 0
     for first in range(0, len(by_length), _AT_ONCE):
         batch = on_device(sentences.batch(by_length[first : first + _AT_ONCE]), run.device)
-        losses = losses_of(model, conditions(batch.conditions), batch, run)
+        losses = losses_of(voice.moshi, voice.conditions(batch.conditions), batch, run)
         assert losses.audio_K is not None
         frames = int(batch.lengths_B.sum())
         sums += frames * torch.cat([losses.text[None], losses.audio_K]).cpu().double()

@@ -47,9 +47,7 @@ def test_gradients_are_the_same() -> None:
         tokens_BRF = _tokens(CONFIG)
         _, audio_BKFV = _taught(model, tokens_BRF) if taught else model(tokens_BRF)
         delays = CONFIG.delays[1 : 1 + CONFIG.num_spoken]
-        said = [
-            audio_BKFV[:, k, d:] if taught else audio_BKFV[:, k, : F - d] for k, d in enumerate(delays)
-        ]
+        said = [audio_BKFV[:, k, d:] if taught else audio_BKFV[:, k, : F - d] for k, d in enumerate(delays)]
         torch.autograd.backward(torch.stack([(one * one.detach().sign()).sum() for one in said]).sum())
         gradients.append({name: weight.grad for name, weight in model.named_parameters()})
     assert gradients[0]["linears.7.weight"] is not None

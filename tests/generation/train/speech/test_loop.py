@@ -12,13 +12,16 @@ from generation import Speaker
 from generation.checkpoints import published_state, read_mimi
 from generation.errors import TrainingDataError
 from generation.mimi import Mimi
+from generation.moshi import Moshi
 from generation.moshi.config import TEXT_PADDING, ZERO_TOKEN
+from generation.text import Text
 from generation.train.data.cache import SpeechCache, write_shard
 from generation.train.data.item import Part, SpokenSentence, Word
 from generation.train.speech import codes
 from generation.train.speech.codes import LEAD_IN, TAIL, CodeCache, codes_name
 from generation.train.speech.config import SpeechRun, Stage
 from generation.train.speech.loop import SpeechTraining, run_speech
+from generation.train.speech.voice import begin
 from tests.generation.tiny import TINY_MIMI, TINY_MOSHI, tiny_tokenizer
 
 STEPS = {Stage.TEXT: 1, Stage.JOINT: 2, Stage.SAY: 3}
@@ -29,7 +32,9 @@ def _sentence(voice: str, number: int) -> SpokenSentence:
     wav_T = rng.normal(0, 0.1, 24_000).astype(np.float32)
     text = ("hello there.", "how are you?", "it rains.")[number % 3]
     edges = np.linspace(0.0, 0.9, len(text.split()) + 1)
-    words = tuple(Word(w, float(a), float(b)) for w, a, b in zip(text.split(), edges, edges[1:], strict=False))
+    words = tuple(
+        Word(w, float(a), float(b)) for w, a, b in zip(text.split(), edges, edges[1:], strict=False)
+    )
     return SpokenSentence(text, words, wav_T, voice, ("neutral", "fast")[number % 2])
 
 
@@ -47,7 +52,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
     save_file(published_state(Mimi(TINY_MIMI)), root / "codec.safetensors")
     model = replace(TINY_MOSHI, num_audio=8, delays=TINY_MOSHI.delays[:9])
     return SpeechRun(
-        data, root / "codec.safetensors", root / "out", STEPS, model=model, mimi=TINY_MIMI, frames=100, warm_steps=1
+        data,
+        root / "codec.safetensors",
+        root / "out",
+        STEPS,
+        model=model,
+        mimi=TINY_MIMI,
+        frames=100,
+        warm_steps=1,
     )
 
 
@@ -80,8 +92,8 @@ def test_a_stopped_run_takes_the_step_it_would_have_taken(run: SpeechRun) -> Non
         again = SpeechTraining(run)
         assert again.step == num_steps
         assert again.update() == pytest.approx(expected, rel=1e-5)
-        state = training.conditions.state_dict()
-        for name, value in again.conditions.state_dict().items():
+        state = training.average.state_dict()
+        for name, value in again.average.state_dict().items():
             torch.testing.assert_close(value, state[name])
 
 
@@ -111,18 +123,54 @@ def test_the_text_stage_hears_no_speech_and_the_say_stage_prefers_its_voice(run:
             assert LEAD_IN + TAIL < length <= F
 
 
+def test_a_run_may_begin_with_neutral_speech_of_one_voice_and_go_on_with_all(run: SpeechRun) -> None:
+    """The sizes of the model must not depend on what is trained on first."""
+    few = _training(replace(run, others=(), styled=False))
+    assert {(c["voice"], c["style"]) for c in few.sentences.draw(1).conditions} == {("kathleen", "neutral")}
+    few.update()
+    few.save()
+    more = SpeechTraining(run)
+    drawn = [c for step in range(1, 6) for c in more.sentences.draw(step).conditions]
+    assert {(c["voice"], c["style"]) for c in drawn} >= {("slt", "fast"), ("kathleen", "neutral")}
+    assert np.isfinite(more.update()["text"])
+
+
+def test_what_is_published_is_the_mean_of_the_weights(run: SpeechRun) -> None:
+    training = _training(replace(run, averaging=0.5))
+    weights = [training.voice.moshi.out_norm.state_dict()["alpha"].clone()]
+    for _ in range(2):
+        training.update()
+        weights.append(training.voice.moshi.out_norm.state_dict()["alpha"].clone())
+    first = weights[0] * 0.1 + weights[1] * 0.9  # the first steps are kept less: 1 / 10, 2 / 11
+    expected = first * (2 / 11) + weights[2] * (9 / 11)
+    torch.testing.assert_close(training.average.moshi.out_norm.state_dict()["alpha"], expected)
+    assert not torch.equal(expected, weights[2])
+
+
+def test_words_that_are_spelled_alike_begin_near_each_other(run: SpeechRun) -> None:
+    torch.manual_seed(3)
+    text = Text.load(run.data / "tokenizer.model")
+    pieces = {text.piece(token): token for token in range(text.vocabulary)}
+    model = Moshi(run.model)
+    begin(model, text)
+    weight = torch.nn.functional.normalize(model.text_emb.weight, dim=1)
+    alike = float(weight[pieces[" to"]] @ weight[pieces[" mo"]])
+    unlike = float(weight[pieces[" to"]] @ weight[pieces["z"]])
+    assert alike > 0.2 > unlike  # half of a vector is the letters', four of six of which they share
+
+
 def test_codes_are_those_of_the_codec_and_are_made_once(
     run: SpeechRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speech = SpeechCache(run.data)
     mimi = read_mimi(run.codec, TINY_MIMI, 8)
-    cache = CodeCache(speech, mimi, tmp_path, lambda _: None)
+    cache = CodeCache(speech, speech.rows, mimi, tmp_path, lambda _: None)
     row = speech.rows[3]
     wav_T = np.pad(speech.read(row).wav_T, (LEAD_IN * 1920, TAIL * 1920 + -row.length % 1920))
     codes_BKF, _ = mimi.run(torch.from_numpy(wav_T)[None])
     assert np.array_equal(cache.codes(row), codes_BKF[0].numpy())
     monkeypatch.setattr(codes, "_encode", None)  # a second use would call it
-    again = CodeCache(speech, mimi, tmp_path, lambda _: None)
+    again = CodeCache(speech, speech.rows, mimi, tmp_path, lambda _: None)
     assert np.array_equal(again.codes(row), cache.codes(row))
 
 
