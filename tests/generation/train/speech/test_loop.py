@@ -148,20 +148,20 @@ def test_what_is_published_is_the_mean_of_the_weights(run: SpeechRun) -> None:
 
 
 def test_words_that_are_spelled_alike_begin_near_each_other(run: SpeechRun) -> None:
-    """Half of a vector is the letters'; the two share four of six: 1/3 on average. Over 200 models of width
-    32, whose means spread by 0.012."""
+    """Half of a vector is the letters'; the two share four of six: 1/3 on average. Over 50 models of width
+    32, whose means spread by 0.025."""
     text = Text.load(run.data / "tokenizer.model")
     pieces = {text.piece(token): token for token in range(text.vocabulary)}
     alike, unlike = [], []
-    for seed in range(200):
+    for seed in range(50):
         torch.manual_seed(seed)
         model = Moshi(run.model)
         begin(model, text)
-        weight = torch.nn.functional.normalize(model.text_emb.weight, dim=1)
+        weight = torch.nn.functional.normalize(model.text_emb.weight.detach(), dim=1)
         alike.append(float(weight[pieces[" to"]] @ weight[pieces[" mo"]]))
         unlike.append(float(weight[pieces[" to"]] @ weight[pieces["z"]]))
-    assert 0.25 < np.mean(alike) < 0.42
-    assert abs(np.mean(unlike)) < 0.06
+    assert 0.2 < np.mean(alike) < 0.46
+    assert abs(np.mean(unlike)) < 0.12
 
 
 def test_codes_are_those_of_the_codec_and_are_made_once(
