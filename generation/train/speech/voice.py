@@ -42,7 +42,8 @@ def begin(model: Moshi, text: Text) -> None:
                 weight.mul_((2 * transformer.config.num_layers) ** -0.5)
     for embedding in (model.text_emb, model.depformer_text_emb):
         spelled_VE = _spelled(text, embedding.weight.shape[1])
-        scale = embedding.weight.std() / spelled_VE.std()
+        has_letters_V = spelled_VE.any(dim=1)
+        scale = embedding.weight.std() / spelled_VE[has_letters_V].std()
         embedding.weight[: len(spelled_VE)].add_(scale * spelled_VE.to(embedding.weight.device))
 
 
