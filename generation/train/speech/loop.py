@@ -74,7 +74,7 @@ class SpeechTraining:
             group["lr"] = run.rate(self.step)
         generator = torch.Generator().manual_seed(run.seed + self.step)
         batch = self.sentences.draw(self.step)
-        corruption = Corruption.draw(run, batch, generator)
+        corruption = Corruption.draw(run, run.stage(self.step), batch, generator)
         chosen_BF = torch.rand(corruption.noisy_BF.shape, generator=generator) < run.depth_share
         loss, seen = self._loss(batch, corruption, chosen_BF)
         self.adam.zero_grad(set_to_none=True)

@@ -43,10 +43,11 @@ class Corruption(NamedTuple):
     noisy_BF: Tensor  # bool; frames that are heard as others of the batch
 
     @classmethod
-    def draw(cls, run: SpeechRun, batch: Batch, generator: torch.Generator) -> "Corruption":
+    def draw(cls, run: SpeechRun, stage: Stage, batch: Batch, generator: torch.Generator) -> "Corruption":
+        """In the text stage there is nothing but text, which is then always heard."""
         B, _, F = batch.tokens_BRF.shape
         return cls(
-            torch.rand(B, generator=generator) < run.text_drop,
+            torch.rand(B, generator=generator) < (0.0 if stage is Stage.TEXT else run.text_drop),
             torch.rand(B, F, generator=generator) < run.noise,
         )
 
@@ -63,7 +64,7 @@ def losses_of(
     """`chosen_BF` (bool): frames that the depth transformer sees, None for all. Tensors lie on one device."""
     inputs_BRF, spoken_BRF = delayed(model.config, batch.tokens_BRF)
     if corruption is not None:
-        inputs_BRF = _corrupted(inputs_BRF, model.config.text_initial, corruption, stage)
+        inputs_BRF = _corrupted(inputs_BRF, model.config.text_initial, corruption)
     z_BFE, text_logits_BFV = hear(model, inputs_BRF, condition_B1E)
     inside_BF = torch.arange(inputs_BRF.shape[2], device=inputs_BRF.device) < batch.lengths_B[:, None]
     told_BF = inside_BF if corruption is None else inside_BF & ~corruption.hidden_B[:, None]
@@ -94,12 +95,11 @@ def _text_loss(
     return (each_N * weight_N).sum() / weight_N.sum().clamp(min=1e-6)
 
 
-def _corrupted(inputs_BRF: Tensor, text_initial: int, corruption: Corruption, stage: Stage) -> Tensor:
+def _corrupted(inputs_BRF: Tensor, text_initial: int, corruption: Corruption) -> Tensor:
     """The inputs with text hidden in some rows, and some frames' speech as of another frame."""
     text_BF, audio_BRF = inputs_BRF[:, 0], inputs_BRF[:, 1:]
-    if stage is not Stage.TEXT:
-        hide_BF = corruption.hidden_B[:, None] & (text_BF != text_initial)
-        text_BF = text_BF.masked_fill(hide_BF, ZERO_TOKEN)
+    hide_BF = corruption.hidden_B[:, None] & (text_BF != text_initial)
+    text_BF = text_BF.masked_fill(hide_BF, ZERO_TOKEN)
     others_BRF = audio_BRF.roll(1, dims=0).flip(2)
     audio_BRF = torch.where(corruption.noisy_BF[:, None], others_BRF, audio_BRF)
     return torch.cat([text_BF[:, None], audio_BRF], dim=1)
