@@ -55,7 +55,8 @@ def test_who_leaves_early_leaves_an_aborted_row_that_is_still_found(server: Serv
     speech.close()
     row = server.service.registry.generation(speech.generation.generation_id)
     assert row.state is GenerationState.ABORTED
-    match = server.service.registry.compare(row.generation_id, np.concatenate(heard), SAMPLE_RATE_HZ)
+    registry = server.service.registry
+    match = registry.compare(row.generation_id, registry.prepare(np.concatenate(heard), SAMPLE_RATE_HZ))
     assert match.outcome == "found"
     with pytest.raises(StopIteration):
         next(speech)
