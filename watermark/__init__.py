@@ -2,7 +2,7 @@
 
 from watermark.detector import Detector
 from watermark.embedder import Embedder
-from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError
+from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError, WeightsError
 from watermark.keyed.embed import EmbedState
 from watermark.keys import Key
 from watermark.payload import ID_BITS
@@ -21,4 +21,5 @@ __all__ = [
     "SignalError",
     "StreamClosedError",
     "WatermarkError",
+    "WeightsError",
 ]

@@ -1,1 +1,1 @@
-"""The public mark: generator and detector of the `audioseal` package, streamed, pinned and calibrated by us."""
+"""The public mark: generator and detector of the `audioseal` package, streamed and calibrated."""

@@ -1,6 +1,6 @@
 """Shapes of the public mark's networks: ours, and the published ones.
 
-All of them are causal and end every frame after `HOP_SAMPLES`, a sixth of a Mimi frame. Imports nothing heavy.
+All are causal, with frames of `HOP_SAMPLES`, a sixth of a Mimi frame. Imports nothing heavy.
 """
 
 from dataclasses import dataclass
@@ -30,6 +30,6 @@ class SealConfig:
 PUBLISHED = SealConfig(16, 32, 128, (8, 5, 4, 2), 2, film=False, snr_db=None)
 """`facebook/audioseal`, streaming variant: trained at 16 kHz, 14.7 + 8.7 M parameters."""
 
-SMALL = SealConfig(16, 8, 64, (2, 4, 5, 8), 0, film=True, snr_db=27.0)
+SMALL = SealConfig(16, 6, 64, (2, 4, 5, 8), 0, film=True, snr_db=27.0)
 """Ours, trained at 24 kHz. The step of 8 stands next to the samples, where the published order has 2: the
 convolutions at the highest rates are nearly all of the work."""

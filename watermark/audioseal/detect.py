@@ -12,7 +12,10 @@ and proves nothing. Not covered: audio shorter than 5 s, speed or pitch changes.
 Dimension key: T samples, F frames, M message bits.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from audio import SAMPLE_RATE_HZ, resample
 from watermark.audioseal.config import HOP_SAMPLES
-from watermark.audioseal.network import frame_logits, message_logits, presence
+from watermark.audioseal.network import AudioSealDetector, frame_logits, message_logits, presence
 from watermark.audioseal.null import PIECE_SAMPLES
 from watermark.audioseal.streaming import StreamedNetwork
 from watermark.audioseal.weights import PublicWeights
@@ -58,41 +61,14 @@ class Window:
     p: float
 
 
-class PublicDetector:
-    """Detects the mark of one weights file. Safe to call from several threads."""
+class Listener:
+    """A detector network heard frame by frame: all that can be said before there is a null."""
 
-    name = "audioseal"
-    version = "1"
-
-    def __init__(self, weights: PublicWeights) -> None:
-        self.weights_sha256 = weights.sha256
-        self.null = weights.null
-        detector = weights.detector
+    def __init__(self, detector: AudioSealDetector) -> None:
         self._network = StreamedNetwork([detector], lambda wav_BT: frame_logits(detector, wav_BT))
 
-    def detect(self, wav_T: Floats, sample_rate: int) -> Detection:
-        """The evidence in `wav_T` (float32, mono, any rate). Raises SignalError as `Detector.detect`."""
-        wav_T = np.asarray(wav_T, np.float32)
-        if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
-            raise SignalError("audio to check is a one-dimensional array of finite samples")
-        heard = self.hear(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))  # (1)
-        windows = [self._window(heard, first) for first in _starts(heard)]  # (2), (3)
-        if not windows:
-            limit = self.null.threshold(MAX_FALSE_ALARM_PROBABILITY)
-            short = len(heard.power_F) < WINDOW_FRAMES
-            reason = "too short: 5 s are needed" if short else "silent: no 5 s have a second of sound"
-            return Detection(Outcome.INCONCLUSIVE, 0.0, limit, 1.0, None, (), reason)
-        best = max(windows, key=lambda window: window.score)
-        p_false = min(1.0, best.p * len(windows))  # (4)
-        limit = self.null.threshold(MAX_FALSE_ALARM_PROBABILITY / len(windows))
-        if p_false > MAX_FALSE_ALARM_PROBABILITY:
-            return Detection(Outcome.NOT_FOUND, best.score, limit, p_false, None)
-        passed = [w for w in windows if w.p * len(windows) <= MAX_FALSE_ALARM_PROBABILITY]  # (5)
-        message = _message(heard, passed)
-        return Detection(Outcome.FOUND, best.score, limit, p_false, None, _segments(passed), None, message)
-
     def hear(self, wav_T: Floats) -> Heard:
-        """Log-odds of each whole frame of 24 kHz audio."""
+        """Log-odds of each whole frame of 24 kHz audio, computed in blocks as one stream."""
         frames = len(wav_T) // HOP_SAMPLES
         states = self._network.open()
         logits: list[Tensor] = []
@@ -108,12 +84,49 @@ class PublicDetector:
 
     def piece_score(self, wav_T: Floats) -> float:
         """The score of one piece of PIECE_SAMPLES, as (3) has it: what a null is made of."""
-        heard = self.hear(wav_T)
-        return _score(heard, 0)
+        return score(self.hear(wav_T), 0)
+
+
+class PublicDetector:
+    """Detects the mark of one weights file. Safe to call from several threads."""
+
+    name = "audioseal"
+    version = "1"
+
+    def __init__(self, weights: PublicWeights) -> None:
+        self.weights_sha256 = weights.sha256
+        self.null = weights.null
+        self._listener = Listener(weights.detector)
+
+    @classmethod
+    def load(cls, path: Path) -> PublicDetector:
+        """Read a file of a public mark. Raises WeightsError."""
+        return cls(PublicWeights.load(path))
+
+    def detect(self, wav_T: Floats, sample_rate: int) -> Detection:
+        """The evidence in `wav_T` (float32, mono, any rate). Raises SignalError as `Detector.detect`."""
+        wav_T = np.asarray(wav_T, np.float32)
+        if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
+            raise SignalError("audio to check is a one-dimensional array of finite samples")
+        heard = self._listener.hear(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))  # (1)
+        windows = [self._window(heard, first) for first in _starts(heard)]  # (2), (3)
+        if not windows:
+            limit = self.null.threshold(MAX_FALSE_ALARM_PROBABILITY)
+            short = len(heard.power_F) < WINDOW_FRAMES
+            reason = "too short: 5 s are needed" if short else "silent: no 5 s have a second of sound"
+            return Detection(Outcome.INCONCLUSIVE, 0.0, limit, 1.0, None, (), reason)
+        best = max(windows, key=lambda window: window.score)
+        p_false = min(1.0, best.p * len(windows))  # (4)
+        limit = self.null.threshold(MAX_FALSE_ALARM_PROBABILITY / len(windows))
+        if p_false > MAX_FALSE_ALARM_PROBABILITY:
+            return Detection(Outcome.NOT_FOUND, best.score, limit, p_false, None)
+        passed = [w for w in windows if w.p * len(windows) <= MAX_FALSE_ALARM_PROBABILITY]  # (5)
+        message = _message(heard, passed)
+        return Detection(Outcome.FOUND, best.score, limit, p_false, None, _segments(passed), None, message)
 
     def _window(self, heard: Heard, first: int) -> Window:
-        score = _score(heard, first)
-        return Window(first, score, self.null.false_alarm_probability(score))
+        value = score(heard, first)
+        return Window(first, value, self.null.false_alarm_probability(value))
 
 
 def audible_weights(wav_BT: Tensor) -> Tensor:
@@ -121,7 +134,7 @@ def audible_weights(wav_BT: Tensor) -> Tensor:
     B, T = wav_BT.shape
     power_BF = wav_BT.detach().reshape(B, T // HOP_SAMPLES, HOP_SAMPLES).square().mean(dim=2)
     loudest_B1 = power_BF.amax(dim=1, keepdim=True)
-    audible_BF = (power_BF >= loudest_B1 * 10.0 ** (-AUDIBLE_DB / 10.0)).float()
+    audible_BF: Tensor = (power_BF >= loudest_B1 * 10.0 ** (-AUDIBLE_DB / 10.0)).float()
     return audible_BF / audible_BF.sum(dim=1, keepdim=True)
 
 
@@ -135,10 +148,14 @@ def _starts(heard: Heard) -> list[int]:
 
 def _audible(heard: Heard, first: int) -> NDArray[np.bool_]:
     power_F = heard.power_F[first : first + WINDOW_FRAMES]
-    return power_F >= max(float(power_F.max()) * 10.0 ** (-AUDIBLE_DB / 10.0), SILENCE_POWER)
+    audible_F: NDArray[np.bool_] = power_F >= max(
+        float(power_F.max()) * 10.0 ** (-AUDIBLE_DB / 10.0), SILENCE_POWER
+    )
+    return audible_F
 
 
-def _score(heard: Heard, first: int) -> float:
+def score(heard: Heard, first: int) -> float:
+    """Mean log-odds of the window's audible frames; a window without any has no score."""
     return float(heard.presence_F[first : first + WINDOW_FRAMES][_audible(heard, first)].mean())
 
 

@@ -11,6 +11,7 @@ FiLM (Perez et al., 2018, eq. 2) where the configuration says so, loudness that 
 """
 
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,10 @@ from watermark.audioseal.config import PRESENCE_LOGITS, SealConfig
 with warnings.catch_warnings():
     # The package decorates its states with torch.jit.script, which torch 2.13 calls deprecated.
     warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", DeprecationWarning)
-    from audioseal import AudioSealDetector, AudioSealWM, builder
+    from audioseal import builder
+    from audioseal.models import AudioSealDetector, AudioSealWM
+
+__all__ = ["AudioSealDetector", "AudioSealWM", "Film", "build_detector", "build_generator", "frame_logits"]
 
 
 class Film(nn.Module):
@@ -32,7 +36,8 @@ class Film(nn.Module):
         self.table = nn.Linear(bits, 2 * dimension)
 
     def forward(self, hidden_BDF: Tensor, message_BM: Tensor) -> Tensor:
-        scale_BD, shift_BD = self.table(2.0 * message_BM.float() - 1.0).chunk(2, dim=1)
+        table_BE: Tensor = self.table(2.0 * message_BM.float() - 1.0)
+        scale_BD, shift_BD = table_BE.chunk(2, dim=1)
         return hidden_BDF * (1.0 + scale_BD[:, :, None]) + shift_BD[:, :, None]
 
 
@@ -53,9 +58,10 @@ def build_detector(config: SealConfig) -> AudioSealDetector:
 def raw_mark(generator: AudioSealWM, host_BT: Tensor, message_BM: Tensor) -> Tensor:
     """What the generator adds [B, T], before its loudness is set. With streaming states installed
     (`streaming.py`) this is one push of a stream."""
-    hidden_BDF = generator.encoder.model(host_BT[:, None])
-    hidden_BDF = generator.msg_processor(hidden_BDF, message_BM)
-    return generator.decoder.model(hidden_BDF)[:, 0]
+    parts: Any = generator  # torch types the parts of a module as tensors or modules
+    hidden_BDF = parts.encoder.model(host_BT[:, None])
+    mark_BCT: Tensor = parts.decoder.model(parts.msg_processor(hidden_BDF, message_BM))
+    return mark_BCT[:, 0]
 
 
 def frame_logits(detector: AudioSealDetector, wav_BT: Tensor) -> Tensor:
@@ -64,7 +70,8 @@ def frame_logits(detector: AudioSealDetector, wav_BT: Tensor) -> Tensor:
     The package spreads a frame over its samples by a transposed convolution and reads each sample with one
     matrix; both are linear, so the mean over a frame needs neither: the same numbers at 1/320 of the work.
     """
-    encoder, reader = detector.detector
+    layers: Any = detector.detector
+    encoder, reader = layers
     hidden_BDF = encoder.model(wav_BT[:, None])
     spread = encoder.reverse_convolution
     weight_DC = spread.weight.mean(dim=2)

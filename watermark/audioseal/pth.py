@@ -15,7 +15,6 @@ Source: PEP 3154 and pickletools for the opcodes, torch/_utils.py for the tensor
 Not covered: files older than PyTorch 1.6 (no zip), sparse and quantized tensors.
 """
 
-import math
 import pickletools
 import re
 import zipfile
@@ -45,7 +44,7 @@ _DICTS = {"collections OrderedDict", "builtins dict", "__builtin__ dict"}
 _TENSOR, _PARAMETER = "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"
 _SETTINGS = re.compile(
     r"omegaconf(\.[a-z]+)? [A-Za-z]+|typing (Any|Union|Optional|Dict|List)|pathlib PosixPath"
-    r"|collections defaultdict|(__builtin__|builtins) (int|float|str|bool|list|tuple|set|object)"
+    r"|collections defaultdict|(__builtin__|builtins) (int|long|float|str|bool|list|tuple|set|object)"
 )
 _STORAGE_KEY = re.compile(r"\d{1,6}")
 
@@ -130,13 +129,12 @@ class _Machine:
 
 
 _LITERALS = frozenset(
-    "NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 FLOAT BINFLOAT UNICODE BINUNICODE "
-    "SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES".split()
+    {"NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
+    | {"BINUNICODE", "SHORT_BINUNICODE", "BINBYTES", "SHORT_BINBYTES"}
 )
+_SILENT = frozenset({"PROTO", "FRAME"})
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _STEPS: dict[str, Callable[[_Machine, Any], Any]] = {
-    "PROTO": lambda m, _: None,
-    "FRAME": lambda m, _: None,
     "MARK": lambda m, _: m.stack.append(_Mark()),
     "EMPTY_DICT": lambda m, _: m.stack.append({}),
     "EMPTY_LIST": lambda m, _: m.stack.append([]),
@@ -200,7 +198,7 @@ def _read(archive: zipfile.ZipFile) -> Any:
             machine.stack.append(_CONSTANTS.get(opcode.name, argument))
         elif opcode.name in _STEPS:
             _STEPS[opcode.name](machine, argument)
-        else:
+        elif opcode.name not in _SILENT:
             raise WeightsError(f"it uses the pickle opcode {opcode.name}, which no weights need")
     raise ValueError("the pickle has no end")
 
@@ -213,6 +211,8 @@ def _tensor(storage_N: Any, offset: int, size: tuple[int, ...], stride: tuple[in
     if any(not isinstance(number, int) or number < 0 for number in numbers):
         raise ValueError("a shape is made of counts")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if math.prod(size) > len(storage_N) or (math.prod(size) and last >= len(storage_N)):
+    if 0 not in size and last >= len(storage_N):
         raise ValueError("the tensor leaves its storage")
+    if sum(step == 0 < length - 1 for length, step in zip(size, stride, strict=True)):
+        raise ValueError("a tensor that repeats its storage can be larger than any memory")
     return storage_N.as_strided(size, stride, offset).clone()

@@ -22,14 +22,20 @@ REPOSITORY = "facebook/audioseal"
 GENERATOR_FILE, DETECTOR_FILE = "generator_streaming.pth", "detector_streaming.pth"
 
 _WITHOUT_INNER = re.compile(r"\.(conv\.conv|convtr\.convtr)\.(?!inner_conv\.)")
-_NORMALISED = (("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"))
+_NORMALISED = (
+    ("weight_g", "weight_v"),
+    ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+)
 
 
 def read_networks(
     generator_file: Path, detector_file: Path, config: SealConfig = PUBLISHED
 ) -> dict[str, nn.Module]:
     """`generator` and `detector` with the weights of the two files. Raises WeightsError."""
-    networks: dict[str, nn.Module] = {"generator": build_generator(config), "detector": build_detector(config)}
+    networks: dict[str, nn.Module] = {
+        "generator": build_generator(config),
+        "detector": build_detector(config),
+    }
     for path, network in zip((generator_file, detector_file), networks.values(), strict=True):
         state = _plain(_todays_names(_state_of(path)))
         try:

@@ -24,7 +24,9 @@ class StreamedNetwork:
     """A function of networks, run chunk by chunk: `push(states, chunk)` continues where it left off."""
 
     def __init__(self, networks: list[nn.Module], run: Callable[..., Tensor]) -> None:
-        self._parts = [part for network in networks for part in network.modules() if _streams(part)]
+        self._parts: list[Any] = [
+            part for network in networks for part in network.modules() if _streams(part)
+        ]
         self._run = run
         self._lock = threading.Lock()
 

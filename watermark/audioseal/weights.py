@@ -51,7 +51,9 @@ class PublicWeights:
             _fill(generator, tensors, "generator.")
             _fill(detector, tensors, "detector.")
         except OSError as exc:
-            raise WeightsError(f"{path} cannot be read ({exc.strerror}); name a file of a public mark") from exc
+            raise WeightsError(
+                f"{path} cannot be read ({exc.strerror}); name a file of a public mark"
+            ) from exc
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as exc:
             raise WeightsError(
                 f"{path} is not a file of a public mark; make one with `earmark watermark convert` or "

@@ -32,7 +32,7 @@ def test_silence_gets_no_mark() -> None:
 
 
 def test_a_hand_made_stream_has_the_gain_computed_by_hand() -> None:
-    """Constant speech of power 4 and mark of power 1, 20 dB: the gain climbs to 0.2 within the first frame."""
+    """Constant speech of power 4 and mark of power 1, 20 dB: the gain climbs to 0.2 in the first frame."""
     speech, mark = torch.full((1, 2 * HOP_SAMPLES), 2.0), torch.ones(1, 2 * HOP_SAMPLES)
     out = follow(LoudnessState.fresh(1), speech, mark, 20.0)[0]
     assert out[0] == pytest.approx(0.2 / HOP_SAMPLES, rel=1e-5)
@@ -46,4 +46,6 @@ def test_frames_one_by_one_are_frames_at_once() -> None:
     whole = follow(LoudnessState.fresh(2), speech, mark, 15.0)
     state = LoudnessState.fresh(2)
     pieces = zip(speech.split(3 * HOP_SAMPLES, dim=1), mark.split(3 * HOP_SAMPLES, dim=1), strict=True)
-    assert torch.allclose(torch.cat([follow(state, *piece, 15.0) for piece in pieces], dim=1), whole, atol=1e-6)
+    assert torch.allclose(
+        torch.cat([follow(state, *piece, 15.0) for piece in pieces], dim=1), whole, atol=1e-6
+    )

@@ -41,9 +41,13 @@ def _offline(generator: AudioSealWM, wav_T: Floats) -> Floats:
 
 
 @pytest.mark.parametrize(
-    "sizes", [[320], [1920], [1], [0, 1, 319, 320, 321, 7], [48_000]], ids=lambda sizes: "-".join(map(str, sizes))
+    "sizes",
+    [[320], [1920], [1], [0, 1, 319, 320, 321, 7], [48_000]],
+    ids=lambda sizes: "-".join(map(str, sizes)),
 )
-def test_any_chunking_gives_what_one_push_gives(weights: PublicWeights, speech: Floats, sizes: list[int]) -> None:
+def test_any_chunking_gives_what_one_push_gives(
+    weights: PublicWeights, speech: Floats, sizes: list[int]
+) -> None:
     if sizes == [1]:
         speech = speech[:2000]
     embedder = SealEmbedder(weights)
@@ -54,13 +58,15 @@ def test_any_chunking_gives_what_one_push_gives(weights: PublicWeights, speech: 
 
 @pytest.mark.parametrize("chunk", [320, 1920, 24_000])
 def test_a_stream_is_the_offline_run_of_the_package(speech: Floats, chunk: int) -> None:
-    """The networks as the package runs them whole, against frames of ours: the published layout, with LSTM."""
+    """Networks as the package runs them whole, against frames of ours: the published layout, with LSTM."""
     torch.manual_seed(1)
     generator = build_generator(TINY_PUBLISHED).eval().requires_grad_(False)
     speech = speech[: len(speech) // HOP_SAMPLES * HOP_SAMPLES]
     expected = _offline(generator, speech)
     bits = torch.tensor([[MESSAGE >> (15 - i) & 1 for i in range(16)]])
-    network = StreamedNetwork([generator.encoder, generator.decoder], lambda wav: raw_mark(generator, wav, bits))
+    network = StreamedNetwork(
+        [generator.encoder, generator.decoder], lambda wav: raw_mark(generator, wav, bits)
+    )
     states = network.open()
     parts = [
         network.push(states, torch.from_numpy(speech[at : at + chunk])[None])[0].numpy()
@@ -70,7 +76,7 @@ def test_a_stream_is_the_offline_run_of_the_package(speech: Floats, chunk: int) 
 
 
 def test_the_package_still_forgets_its_state_between_chunks(speech: Floats) -> None:
-    """The fault of audioseal 0.2.0 that `streaming.py` repairs: a stream is many beginnings, 10 % and more off.
+    """The fault of audioseal 0.2.0 that `streaming.py` repairs: a stream is many beginnings, 10 % off and more.
 
     When this fails, the package has changed: see whether `StreamedNetwork` is still needed, and still right.
     """
@@ -138,7 +144,9 @@ def test_a_message_that_does_not_fit_is_refused(weights: PublicWeights) -> None:
             SealEmbedder(weights).open(message)
 
 
-def test_frames_of_the_detector_are_means_of_the_packages_samples(weights: PublicWeights, speech: Floats) -> None:
+def test_frames_of_the_detector_are_means_of_the_packages_samples(
+    weights: PublicWeights, speech: Floats
+) -> None:
     """The short way through the two linear layers against the package's own `forward`, before its softmax."""
     wav = torch.from_numpy(speech[: 30 * HOP_SAMPLES])[None]
     with torch.inference_mode(), no_compile():

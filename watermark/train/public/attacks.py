@@ -44,7 +44,9 @@ def band(low_hz: tuple[float, float], high_hz: tuple[float, float]) -> Attack:
         low, high = rng.uniform(*low_hz), rng.uniform(*high_hz)
         hz = torch.fft.rfftfreq(T, 1.0 / SAMPLE_RATE_HZ, device=wav_BT.device)
         above, below = (hz - low) / _EDGE_HZ + 0.5, (high - hz) / _EDGE_HZ + 0.5
-        return torch.fft.irfft(torch.fft.rfft(wav_BT) * (above.clamp(0, 1) * below.clamp(0, 1)), n=T)
+        passed = above.clamp(0, 1) * below.clamp(0, 1)
+        heard_BT: Tensor = torch.fft.irfft(torch.fft.rfft(wav_BT) * passed, n=T)
+        return heard_BT
 
     return attack
 

@@ -1,7 +1,6 @@
-"""Clips of speech to train the public mark on, and pieces of held-out speech to judge it by.
+"""Clips of speech to train the public mark on: of the training speakers of `audio.corpus.split` alone.
 
-By `audio.corpus.split`: clips to train on from its training speakers; the null of a weights file from
-validation speakers, the report from test speakers. Dimension key: B clips, T samples.
+Dimension key: B clips, T samples.
 """
 
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from audio import corpus
 from audio.store import Recording, Store, Wav, build_store
+from watermark.train.public.calibrate import says_something
 
-_QUIET = 0.004  # RMS; -48 dBFS: a clip that says nothing carries no mark
 _DRAWS = 8
 
 
@@ -25,11 +24,11 @@ class Clips:
         clips = corpus.load(data)
         build_store(cache, "speech", _decoded(clips))
         self._store = Store(cache, "speech")
-        parts = corpus.split(clips)
+        names = {clip.path.name for clip in corpus.split(clips).train}
         self.train: dict[str, list[Recording]] = {}
-        for row in self._rows(parts.train):
-            self.train.setdefault(row.source, []).append(row)
-        self.validation, self.test = self._rows(parts.validation), self._rows(parts.test)
+        for row in self._store.recordings:
+            if row.file in names:
+                self.train.setdefault(row.source, []).append(row)
 
     def draw(self, num: int, samples: int, rng: np.random.Generator) -> Tensor:
         """[B, T], evenly from the sources, each clip at a level of its own: -12 to +3 dB."""
@@ -37,36 +36,15 @@ class Clips:
         gain_B1 = 10.0 ** (rng.uniform(-12.0, 3.0, (num, 1)) / 20.0)
         return torch.from_numpy(np.clip(clips_BT * gain_B1, -1.0, 1.0).astype(np.float32))
 
-    def pieces(self, rows: list[Recording], samples: int, per_speaker: int) -> Iterator[Wav]:
-        """Pieces that say something, one after the other, at most so many of each speaker."""
-        taken: dict[tuple[str, str], int] = {}
-        for row in rows:
-            speaker = (row.source, row.speaker)
-            for start in range(0, row.length - samples + 1, samples):
-                if taken.get(speaker, 0) >= per_speaker:
-                    break
-                wav_T = self._store.read(row.start + start, samples)
-                if _says_something(wav_T):
-                    taken[speaker] = taken.get(speaker, 0) + 1
-                    yield wav_T
-
-    def _rows(self, clips: list[corpus.Clip]) -> list[Recording]:
-        names = {clip.path.name for clip in clips}
-        return [row for row in self._store.recordings if row.file in names]
-
     def _draw(self, samples: int, rng: np.random.Generator) -> Wav:
         for _ in range(_DRAWS):
             rows = self.train[sorted(self.train)[int(rng.integers(len(self.train)))]]
             row = rows[int(rng.integers(len(rows)))]
             start = int(rng.integers(max(1, row.length - samples + 1)))
             wav_T = self._store.read(row.start + start, min(samples, row.length - start))
-            if _says_something(wav_T):
+            if says_something(wav_T):
                 break
         return np.pad(wav_T, (0, samples - len(wav_T)))
-
-
-def _says_something(wav_T: Wav) -> bool:
-    return bool(np.sqrt(np.mean(wav_T**2)) > _QUIET)
 
 
 def _decoded(clips: list[corpus.Clip]) -> Iterator[tuple[str, str, str, Wav]]:

@@ -19,9 +19,9 @@ class SealRun:
     config: SealConfig = field(default_factory=lambda: SMALL)
     steps: int = 6_000
     clips: int = 8
-    clip_samples: int = 24_000
+    clip_samples: int = 16_000
     loudest_snr_db: float = 10.0
-    quieter_db: float = 0.04
+    quieter_db: float = 0.06
     attacks_from_snr_db: float = 16.0
     learning_rate: float = 1e-3
     warm_steps: int = 50

@@ -1,12 +1,12 @@
-"""Train the public mark: a generator that hides, a detector that finds, in the order that others found to work.
+"""Train the public mark: a generator that hides, a detector that finds, in an order that works.
 
-    loud first      the mark begins 10 dB below the speech and sinks while the detector finds it in clean audio
+    loud first      the mark begins 10 dB below the speech and sinks while it is found in clean audio
     attacks then    half of the clips, the hardest attack most often (attacks.py)
     loss            presence of each frame and of the clip, marked and unmarked alike; bits of the message
     loudness        fixed by `follow`, in place of every perceptual loss: there is nothing to trade
 
 Each clip comes twice, marked and not, and both take the same attack, so that the detector cannot learn to
-find attacks. OUT/checkpoint.safetensors is what a run goes on from; OUT/public_mark.safetensors is the result.
+find attacks. OUT/checkpoint.safetensors is what a run goes on from, OUT/public_mark.safetensors the result.
 Runs unchanged on CUDA. Dimension key: B clips, T samples, F frames, M message bits.
 Source: AudioSeal (San Roman et al., 2024) for the two networks; XAttnMark (2025), SilentCipher (2024) and
 WaveVerify (2025) for the order; weights and rates are ours (docs/LOG.md).
@@ -15,6 +15,7 @@ WaveVerify (2025) for the order; weights and rates are ours (docs/LOG.md).
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -71,7 +72,9 @@ class SealTraining:
         for group in self.adam.param_groups:
             group["lr"] = self.run.rate(self.step)
         host_BT = self.clips.draw(self.run.clips, self.run.clip_samples, rng).to(self.run.device)
-        bits_BM = torch.from_numpy(rng.integers(0, 2, (len(host_BT), self.run.config.bits))).to(host_BT.device)
+        bits_BM = torch.from_numpy(rng.integers(0, 2, (len(host_BT), self.run.config.bits))).to(
+            host_BT.device
+        )
         marked_BT = host_BT + self._mark(host_BT, bits_BM)
         attack = self._attack(rng)
         logits_BCF = frame_logits(self.detector, _attacked(torch.cat([marked_BT, host_BT]), attack, rng))
@@ -141,7 +144,7 @@ class SealTraining:
             self.snr_db = min(self.snr_db + self.run.quieter_db, self.run.snr_db)
 
     @property
-    def _file(self):
+    def _file(self) -> Path:
         return self.run.out / "checkpoint.safetensors"
 
     @property
