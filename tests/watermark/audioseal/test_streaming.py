@@ -76,7 +76,7 @@ def test_a_stream_is_the_offline_run_of_the_package(speech: Floats, chunk: int) 
 
 
 def test_the_package_still_forgets_its_state_between_chunks(speech: Floats) -> None:
-    """The fault of audioseal 0.2.0 that `streaming.py` repairs: a stream is many beginnings, 10 % off and more.
+    """The fault of audioseal 0.2.0 that `streaming.py` repairs: a stream is all beginnings, 10 % off or more.
 
     When this fails, the package has changed: see whether `StreamedNetwork` is still needed, and still right.
     """
