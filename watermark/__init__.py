@@ -1,9 +1,8 @@
 """Watermarks for speech: embed a payload, detect it later, say how sure. Importing this starts nothing."""
 
-from watermark.detector import Detector
-from watermark.embedder import Embedder
+from watermark.detector import Detector, load_public
+from watermark.embedder import Embedder, EmbedState
 from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError, WeightsError
-from watermark.keyed.embed import EmbedState
 from watermark.keys import Key
 from watermark.payload import ID_BITS
 from watermark.result import Detection, MarkSegment, Outcome
@@ -22,4 +21,5 @@ __all__ = [
     "StreamClosedError",
     "WatermarkError",
     "WeightsError",
+    "load_public",
 ]

@@ -92,11 +92,12 @@ class PublicDetector:
 
     name = "audioseal"
     version = "1"
+    max_false_alarm_probability = MAX_FALSE_ALARM_PROBABILITY
 
     def __init__(self, weights: PublicWeights) -> None:
         self.weights_sha256 = weights.sha256
         self.null = weights.null
-        self._listener = Listener(weights.detector)
+        self.listener = Listener(weights.detector)
 
     @classmethod
     def load(cls, path: Path) -> PublicDetector:
@@ -108,7 +109,7 @@ class PublicDetector:
         wav_T = np.asarray(wav_T, np.float32)
         if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
             raise SignalError("audio to check is a one-dimensional array of finite samples")
-        heard = self._listener.hear(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))  # (1)
+        heard = self.listener.hear(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))  # (1)
         windows = [self._window(heard, first) for first in _starts(heard)]  # (2), (3)
         if not windows:
             limit = self.null.threshold(MAX_FALSE_ALARM_PROBABILITY)
@@ -121,7 +122,7 @@ class PublicDetector:
         if p_false > MAX_FALSE_ALARM_PROBABILITY:
             return Detection(Outcome.NOT_FOUND, best.score, limit, p_false, None)
         passed = [w for w in windows if w.p * len(windows) <= MAX_FALSE_ALARM_PROBABILITY]  # (5)
-        message = _message(heard, passed)
+        message = heard_message(heard, [window.first_frame for window in passed])
         return Detection(Outcome.FOUND, best.score, limit, p_false, None, _segments(passed), None, message)
 
     def _window(self, heard: Heard, first: int) -> Window:
@@ -159,10 +160,11 @@ def score(heard: Heard, first: int) -> float:
     return float(heard.presence_F[first : first + WINDOW_FRAMES][_audible(heard, first)].mean())
 
 
-def _message(heard: Heard, windows: list[Window]) -> int:
+def heard_message(heard: Heard, starts: list[int]) -> int:
+    """The message as the audible frames of the windows that begin there have it; nothing verifies it."""
     use_F = np.zeros(len(heard.power_F), np.bool_)
-    for window in windows:
-        use_F[window.first_frame : window.first_frame + WINDOW_FRAMES] |= _audible(heard, window.first_frame)
+    for first in starts:
+        use_F[first : first + WINDOW_FRAMES] |= _audible(heard, first)
     message = 0
     for logit in heard.bits_MF[:, use_F].mean(axis=1):
         message = message << 1 | int(logit > 0)

@@ -26,7 +26,6 @@ class SealRun:
     learning_rate: float = 1e-3
     warm_steps: int = 50
     decay_share: float = 0.35  # of the steps, the last ones, over which the rate falls to a fiftieth
-    report_steps: int = 250
     checkpoint_steps: int = 100
     device: str = "cpu"
     threads: int = 1

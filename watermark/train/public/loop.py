@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from audio import run_state
-from watermark.audioseal.detect import audible_weights
+from audio import corpus, run_state
+from watermark.audioseal.detect import Listener, audible_weights
 from watermark.audioseal.loudness import LoudnessState, follow
 from watermark.audioseal.network import (
     build_detector,
@@ -33,9 +33,12 @@ from watermark.audioseal.network import (
     presence,
     raw_mark,
 )
+from watermark.audioseal.weights import PublicWeights, write
 from watermark.train.public.attacks import ATTACKS, Difficulty
+from watermark.train.public.calibrate import calibrate
 from watermark.train.public.clips import Clips
 from watermark.train.public.config import SealRun
+from watermark.train.public.report import held_out_figures
 
 FOUND_BELOW = 0.05  # share of clean clips judged wrongly, below which the mark may sink further
 SHOWN_STEPS = 25
@@ -99,10 +102,10 @@ class SealTraining:
             "clean_error": self.clean_error,
         }
         counters |= {f"error.{name}": error for name, error in self.difficulty.errors.items()}
-        run_state.save(self._file, self._modules, {"both": self.adam}, counters)
+        run_state.save(self._file, self.modules, {"both": self.adam}, counters)
 
     def _restore(self) -> None:
-        counters = run_state.load(self._file, self._modules, {"both": self.adam}, self.run.device)
+        counters = run_state.load(self._file, self.modules, {"both": self.adam}, self.run.device)
         self.step, self.spent_s = int(counters["step"]), counters["spent_s"]
         self.snr_db, self.clean_error = counters["snr_db"], counters["clean_error"]
         for name in self.difficulty.errors:
@@ -148,7 +151,7 @@ class SealTraining:
         return self.run.out / "checkpoint.safetensors"
 
     @property
-    def _modules(self) -> dict[str, torch.nn.Module]:
+    def modules(self) -> dict[str, torch.nn.Module]:
         return {"generator": self.generator, "detector": self.detector}
 
 
@@ -174,17 +177,36 @@ def _bits_loss(logits_BMF: Tensor, weights_BF: Tensor, bits_BM: Tensor) -> tuple
     return loss, float(((read_BM > 0) != (bits_BM > 0)).float().mean())
 
 
-def run_public(run: SealRun, report: Report) -> None:
+def run_public(run: SealRun, report: Report) -> dict[str, float]:
+    """Train to `run.steps`; the figures on test speakers. A stopped run goes on from its checkpoint.
+
+    Raises CorpusError when `run.data` is not a corpus folder, WeightsError when it is too small to calibrate.
+    """
     training = SealTraining(run)
-    sums: dict[str, list[float]] = {}
+    seen: dict[str, list[float]] = {}
     while training.step < run.steps:
         for name, value in training.update().items():
-            sums.setdefault(name, []).append(value)
+            seen.setdefault(name, []).append(value)
         if training.step % SHOWN_STEPS == 0:
-            shown = " ".join(f"{name} {np.mean(values):.4f}" for name, values in sums.items())
+            shown = " ".join(f"{name} {np.mean(values):.4f}" for name, values in seen.items())
             report(f"step {training.step} {shown} s/step {training.spent_s / training.step:.2f}")
-            sums = {}
+            seen = {}
         if training.step % run.checkpoint_steps == 0:
             training.save()
-            report(json.dumps({k: round(v, 3) for k, v in training.difficulty.errors.items()}))
     training.save()
+    return _publish(training, report)
+
+
+def _publish(training: SealTraining, report: Report) -> dict[str, float]:
+    """Calibrate on validation speakers, write OUT/public_mark.safetensors, report on test speakers."""
+    run = training.run
+    networks = {name: network.to("cpu") for name, network in training.modules.items()}
+    parts = corpus.split(corpus.load(run.data))
+    null = calibrate(Listener(training.detector.to("cpu")), parts.validation, report)
+    path = run.out / "public_mark.safetensors"
+    write(path, run.config, networks, null, f"trained by us, {training.step} steps")
+    figures = held_out_figures(PublicWeights.load(path), parts)
+    line = json.dumps({"step": training.step, "spent_s": round(training.spent_s)} | figures)
+    with (run.out / "held_out.jsonl").open("a") as file:
+        file.write(line + "\n")
+    return figures
