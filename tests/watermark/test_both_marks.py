@@ -34,7 +34,7 @@ def _streamed(embedder: Embedder, wav_T: Floats, size: int) -> Floats:
 def test_the_marks_are_added_and_each_is_what_it_is_alone(
     both: Embedder, embedder: Embedder, public: PublicWeights, key: Key, voices: dict[str, Floats]
 ) -> None:
-    """A scheme that heard the other's mark would answer to it; one that lagged would mark the wrong sample."""
+    """A scheme that heard the other's mark would answer to it; one that lagged would miss its sample."""
     wav_T = voices["kathleen_1"][: 3 * 24_000 + 7]
     alone = SealEmbedder(public)
     state = alone.open(key.issuer)

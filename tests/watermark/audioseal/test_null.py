@@ -8,15 +8,24 @@ from watermark.audioseal.null import Null, fit
 
 @pytest.mark.parametrize("shape", ["normal", "exponential", "logistic"])
 def test_no_more_negatives_fall_under_p_than_p(shape: str) -> None:
-    """Fitted on 500 scores, checked on 200,000 others; the border of 500 is a fifth off or more."""
-    rng = np.random.default_rng(7)
-    null = fit(getattr(rng, shape)(size=500))
-    others = getattr(rng, shape)(size=200_000)
-    for p in (0.05, 0.01, 1e-3):
-        assert np.mean(others >= null.threshold(p)) <= 1.5 * p
-    said = np.array([null.false_alarm_probability(score) for score in others[:2000]])
-    for p in (0.5, 0.2):
-        assert np.mean(said <= p) <= 1.5 * p
+    """Fitted to 500 scores, 40 times, each time checked on 100,000 others: on the whole the claim is kept,
+    and no fit is off by a factor of three."""
+    shares = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        null = fit(getattr(rng, shape)(size=500))
+        others = getattr(rng, shape)(size=100_000)
+        shares.append([np.mean(others >= null.threshold(p)) / p for p in (0.05, 0.01, 1e-3)])
+    assert np.mean(shares, axis=0).max() <= 1.1
+    assert np.max(shares) < 3.0
+
+
+def test_below_the_border_the_share_is_the_measured_one() -> None:
+    rng = np.random.default_rng(1)
+    null = fit(rng.normal(size=2000))
+    said = np.array([null.false_alarm_probability(score) for score in rng.normal(size=2000)])
+    for p in (0.5, 0.2, 0.1):
+        assert np.mean(said <= p) <= 1.2 * p
 
 
 def test_probabilities_fall_with_the_score_and_stay_within_their_range() -> None:

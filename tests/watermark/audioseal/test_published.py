@@ -33,7 +33,7 @@ def _published_state(network: torch.nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _publish(folder: Path, config: SealConfig, wrap: Any) -> dict[str, torch.nn.Module]:
+def publish(folder: Path, config: SealConfig, wrap: Any) -> dict[str, torch.nn.Module]:
     torch.manual_seed(2)
     networks: dict[str, torch.nn.Module] = {
         "generator": build_generator(config),
@@ -53,7 +53,7 @@ WRAPPINGS = {
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 def test_published_files_become_the_networks_that_were_saved(tmp_path: Path, wrapping: str) -> None:
-    saved = _publish(tmp_path, TINY_PUBLISHED, WRAPPINGS[wrapping])
+    saved = publish(tmp_path, TINY_PUBLISHED, WRAPPINGS[wrapping])
     read = read_networks(tmp_path / GENERATOR_FILE, tmp_path / DETECTOR_FILE, TINY_PUBLISHED)
     for name, network in saved.items():
         for key, value in network.state_dict().items():
@@ -62,7 +62,7 @@ def test_published_files_become_the_networks_that_were_saved(tmp_path: Path, wra
 
 def test_the_packages_own_loader_reads_the_same_numbers(tmp_path: Path) -> None:
     """The oracle: its renaming and its folding of weight normalisation, on the same file's weights."""
-    saved = _publish(tmp_path, TINY_PUBLISHED, WRAPPINGS["flat"])
+    saved = publish(tmp_path, TINY_PUBLISHED, WRAPPINGS["flat"])
     state = _published_state(saved["generator"])
     theirs = build_generator(TINY_PUBLISHED)
     with pytest.warns(FutureWarning, match="weight_norm"):
@@ -77,7 +77,7 @@ def test_the_packages_own_loader_reads_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_networks_of_another_shape_are_refused(tmp_path: Path) -> None:
-    _publish(tmp_path, TINY, WRAPPINGS["flat"])
+    publish(tmp_path, TINY, WRAPPINGS["flat"])
     with pytest.raises(WeightsError, match=r"generator_streaming\.pth holds other networks"):
         read_networks(tmp_path / GENERATOR_FILE, tmp_path / DETECTOR_FILE, TINY_PUBLISHED)
 

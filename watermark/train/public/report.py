@@ -61,7 +61,7 @@ def held_out_figures(weights: PublicWeights, data: corpus.Split) -> dict[str, fl
 
 
 def si_snr_db(marked_T: Wav, speech_T: Wav) -> float:
-    """Scale-invariant signal-to-noise ratio (Le Roux et al., 2019, eq. 2) of the speech in the marked copy."""
+    """Scale-invariant signal-to-noise ratio of the marked copy (Le Roux et al., 2019, eq. 2)."""
     scaled_T = speech_T * float(marked_T @ speech_T) / float(speech_T @ speech_T)
     return float(10 * np.log10(np.sum(scaled_T**2) / np.sum((marked_T - scaled_T) ** 2)))
 
