@@ -32,12 +32,13 @@ def read_networks(
     generator_file: Path, detector_file: Path, config: SealConfig = PUBLISHED
 ) -> dict[str, nn.Module]:
     """`generator` and `detector` with the weights of the two files. Raises WeightsError."""
+    states = [_plain(_todays_names(_state_of(path))) for path in (generator_file, detector_file)]
     networks: dict[str, nn.Module] = {
         "generator": build_generator(config),
         "detector": build_detector(config),
     }
-    for path, network in zip((generator_file, detector_file), networks.values(), strict=True):
-        state = _plain(_todays_names(_state_of(path)))
+    files = (generator_file, detector_file)
+    for path, state, network in zip(files, states, networks.values(), strict=True):
         try:
             network.load_state_dict(state)
         except RuntimeError as exc:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,36 @@ def made_weights(folder: Path, config: SealConfig, null: Null = ANY_NULL) -> Pub
     networks = {"generator": build_generator(config), "detector": build_detector(config)}
     write(folder / "public_mark.safetensors", config, networks, null, "random numbers")
     return PublicWeights.load(folder / "public_mark.safetensors")
+
+
+CONSTANT_MESSAGE = 0xA5C3
+
+
+def constant_mark(folder: Path) -> Path:
+    """A public mark made by hand, that can be found: the mark is a constant, the detector takes means.
+
+    Ten decibels below the speech; the message is always the same. Log-odds are 1000 times the mean sample,
+    which in speech without the mark is zero to about 0.1.
+    """
+    config = replace(TINY, film=False, snr_db=10.0)
+    generator: Any = build_generator(config)
+    detector: Any = build_detector(config)
+    for parameter in [*generator.parameters(), *detector.parameters()]:
+        parameter.data.zero_()
+    generator.decoder.model[-1].conv.conv.inner_conv.bias.data.fill_(1.0)
+    encoder, reader = detector.detector
+    for layer in encoder.model:
+        if hasattr(layer, "pad_mode"):  # a convolution of the chain, not of a residual block
+            weight = layer.conv.conv.inner_conv.weight.data
+            weight[0, 0] = 1.0 / weight.shape[2]
+    encoder.reverse_convolution.weight.data[0, 0] = 1.0
+    reader.weight.data[1, 0] = 1000.0
+    for i in range(config.bits):
+        reader.weight.data[2 + i, 0] = 1000.0 if CONSTANT_MESSAGE >> (15 - i) & 1 else -1000.0
+    null = Null(1000, tuple(0.3 - 0.05 * i for i in range(19)), 0.2)
+    path = folder / "constant.safetensors"
+    write(path, config, {"generator": generator, "detector": detector}, null, "made by hand")
+    return path
 
 
 @pytest.fixture(scope="session", params=[TINY, TINY_PUBLISHED], ids=["ours", "published"])
