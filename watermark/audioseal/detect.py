@@ -1,7 +1,8 @@
 """Detect the public mark: presence by windows of 5 s, calibrated; then whose it says it is.
 
 The order, with the numbers used below:
-(1) the networks hear the audio in blocks, as one stream: log-odds of each frame, and of each bit;
+(1) the audio is brought to one level, and the network hears it in blocks, as one stream: log-odds of each
+    frame, and of each bit;
 (2) windows of 5 s, every 2.5 s, that have a second of audible sound; none: inconclusive;
 (3) the score of a window is the mean log-odds over its audible frames, its p-value from the null of the file;
 (4) the best window is paid for by the number of windows; found at p <= 1e-3;
@@ -38,7 +39,8 @@ WINDOW_FRAMES = PIECE_SAMPLES // HOP_SAMPLES
 STEP_FRAMES = WINDOW_FRAMES // 2
 MIN_AUDIBLE_FRAMES = 75  # 1 s
 AUDIBLE_DB = 40.0  # below the loudest frame
-SILENCE_POWER = 1e-8  # -80 dBFS
+LEVEL_RMS = 0.1
+SILENCE_POWER = 1e-8  # -80 dBFS where LEVEL_RMS is -20
 _BLOCK_SAMPLES = 10 * SAMPLE_RATE_HZ
 _FRAME_S = HOP_SAMPLES / SAMPLE_RATE_HZ
 
@@ -70,15 +72,13 @@ class Listener:
     def hear(self, wav_T: Floats) -> Heard:
         """Log-odds of each whole frame of 24 kHz audio, computed in blocks as one stream."""
         frames = len(wav_T) // HOP_SAMPLES
-        states = self._network.open()
-        logits: list[Tensor] = []
-        for start in range(0, frames * HOP_SAMPLES, _BLOCK_SAMPLES):
-            block_T = wav_T[start : min(start + _BLOCK_SAMPLES, frames * HOP_SAMPLES)]
-            logits.append(self._network.push(states, torch.from_numpy(block_T)[None]))
-        power_F = np.square(wav_T[: frames * HOP_SAMPLES].reshape(frames, HOP_SAMPLES)).mean(axis=1)
-        if not logits:
+        if not frames:
             nothing_F = np.zeros(0, np.float32)
-            return Heard(nothing_F, np.zeros((0, 0), np.float32), power_F)
+            return Heard(nothing_F, np.zeros((0, 0), np.float32), nothing_F)
+        wav_1T = levelled(torch.from_numpy(wav_T[: frames * HOP_SAMPLES])[None])
+        states = self._network.open()
+        logits = [self._network.push(states, block) for block in wav_1T.split(_BLOCK_SAMPLES, dim=1)]
+        power_F = wav_1T[0].unflatten(0, (frames, HOP_SAMPLES)).square().mean(dim=1).numpy()
         logits_BCF = torch.cat(logits, dim=2)
         return Heard(presence(logits_BCF)[0].numpy(), message_logits(logits_BCF)[0].numpy(), power_F)
 
@@ -128,6 +128,17 @@ class PublicDetector:
     def _window(self, heard: Heard, first: int) -> Window:
         value = score(heard, first)
         return Window(first, value, self.null.false_alarm_probability(value))
+
+
+def levelled(wav_BT: Tensor) -> Tensor:
+    """Each clip at an RMS of 0.1 over its audible frames, so that the detector knows one loudness only.
+
+    Silence stays silent: nothing is raised by more than 60 dB. Whole frames.
+    """
+    B, T = wav_BT.shape
+    power_BF = wav_BT.reshape(B, T // HOP_SAMPLES, HOP_SAMPLES).square().mean(dim=2)
+    power_B1 = (power_BF * audible_weights(wav_BT)).sum(dim=1, keepdim=True)
+    return wav_BT * (LEVEL_RMS / power_B1.clamp(min=(LEVEL_RMS / 1000.0) ** 2).sqrt())
 
 
 def audible_weights(wav_BT: Tensor) -> Tensor:

@@ -111,6 +111,15 @@ def test_audio_that_cannot_speak_is_inconclusive(
     assert found.false_alarm_probability == 1.0
 
 
+def test_loudness_does_not_matter(tmp_path: Path, voices: dict[str, Floats]) -> None:
+    """A network with biases hears a quiet copy as another sound: training stalled at one clip in fourteen."""
+    listener = detect.Listener(made_weights(tmp_path, TINY).detector)
+    wav_T = voices["kathleen_1"][: 6 * RATE]
+    loud, quiet = (listener.hear(wav_T * gain) for gain in (1.0, np.float32(0.01)))
+    assert np.allclose(loud.presence_F, quiet.presence_F, atol=1e-4)
+    assert np.sqrt(np.mean(listener.hear(wav_T).power_F)) == pytest.approx(0.1, rel=0.3)
+
+
 def test_pauses_do_not_dilute_the_score(detector: PublicDetector) -> None:
     """The mark dies away with the speech, so frames 40 dB below the loudest say nothing and do not count."""
     wav_T = _with_tone(_noise(10), 0, 10)
@@ -139,7 +148,7 @@ def test_blocks_of_ten_seconds_are_one_stream(tmp_path: Path, voices: dict[str, 
     longer_T = np.concatenate([wav_T, wav_T])
     heard = detect.Listener(weights.detector).hear(longer_T)
     with torch.inference_mode():
-        whole_BCF = detect.frame_logits(weights.detector, torch.from_numpy(longer_T)[None])
+        whole_BCF = detect.frame_logits(weights.detector, detect.levelled(torch.from_numpy(longer_T)[None]))
     assert len(longer_T) > 240_000
     assert np.allclose(heard.presence_F, detect.presence(whole_BCF)[0].numpy(), atol=1e-5)
     assert np.allclose(heard.bits_MF, detect.message_logits(whole_BCF)[0].numpy(), atol=1e-5)

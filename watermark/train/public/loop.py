@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audio import corpus, run_state
-from watermark.audioseal.detect import Listener, audible_weights
+from watermark.audioseal.detect import Listener, audible_weights, levelled
 from watermark.audioseal.loudness import LoudnessState, follow
 from watermark.audioseal.network import (
     build_detector,
@@ -80,7 +80,8 @@ class SealTraining:
         )
         marked_BT = host_BT + self._mark(host_BT, bits_BM)
         attack = self._attack(rng)
-        logits_BCF = frame_logits(self.detector, _attacked(torch.cat([marked_BT, host_BT]), attack, rng))
+        heard_BT = _attacked(torch.cat([marked_BT, host_BT]), attack, rng)
+        logits_BCF = frame_logits(self.detector, levelled(heard_BT))
         weights_BF = audible_weights(torch.cat([host_BT, host_BT]))
         presence_B, seen = self._presence_loss(presence(logits_BCF), weights_BF, attack)
         bits_loss, wrong_bits = _bits_loss(message_logits(logits_BCF), weights_BF, bits_BM)
