@@ -7,6 +7,7 @@ canonical JSON under 2 KB. It holds public facts and salted commitments, never p
 hash of audio; erasing a row of `log_salt` makes its commitments unreadable for good.
 """
 
+import json
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql
 
 from registry.errors import RegistryInputError
@@ -47,6 +48,14 @@ class LogEntry:
     kind: Kind
     generation_id: uuid.UUID | None
     leaf: bytes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the log says of one generation now."""
+
+    log_index: int | None  # of the newest entry about the generation itself; None: not public yet, or none
+    revoked_at: datetime | None
 
 
 def generation_begun(connection: Connection, generation: Generation) -> None:
@@ -100,8 +109,22 @@ def statement(
 
 def entries_of(connection: Connection, generation_ids: Iterable[uuid.UUID]) -> list[LogEntry]:
     """All that speak of these generations, oldest first."""
-    chosen = _select().where(LogEntryRow.generation_id.in_(list(generation_ids)))
-    return [_entry(row) for row in connection.execute(chosen.order_by(LogEntryRow.entry_id))]
+    rows = connection.execute(_ENTRIES_OF, {"generation_ids": list(generation_ids)})
+    return [_entry(row) for row in rows]
+
+
+def standing(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
+    """Of each of these generations."""
+    log_index: dict[uuid.UUID, int | None] = {}
+    revoked_at: dict[uuid.UUID, datetime] = {}
+    for entry in entries_of(connection, generation_ids):
+        if entry.generation_id is None:
+            continue
+        if entry.kind is Kind.REVOCATION:
+            revoked_at[entry.generation_id] = datetime.fromisoformat(json.loads(entry.leaf)["at"])
+        elif entry.kind is Kind.GENERATION:
+            log_index[entry.generation_id] = entry.log_index
+    return {name: Standing(log_index.get(name), revoked_at.get(name)) for name in generation_ids}
 
 
 def entry_at(connection: Connection, log_index: int) -> LogEntry | None:
@@ -120,6 +143,18 @@ def newest_of_kind(connection: Connection, kind: Kind) -> LogEntry | None:
     return None if row is None else _entry(row)
 
 
+def is_announced(connection: Connection, old: str, new: str, size: int) -> bool:
+    """Whether one of the first `size` entries says that the log's key `new` follows `old`."""
+    chosen = _select().where(LogEntryRow.kind == Kind.KEY_ROTATION.value, LogEntryRow.log_index < size)
+    return any(announces(_entry(row), old, new) for row in connection.execute(chosen))
+
+
+def announces(entry: LogEntry, old: str, new: str) -> bool:
+    """Whether this entry says that the log's key `new` follows `old`."""
+    said = json.loads(entry.leaf)
+    return entry.kind is Kind.KEY_ROTATION and (said.get("old"), said.get("new")) == (old, new)
+
+
 def sequenced(connection: Connection, start: int, limit: int) -> list[LogEntry]:
     """Entries that have an index, from `start` on, in order."""
     chosen = _select().where(LogEntryRow.log_index >= start).order_by(LogEntryRow.log_index).limit(limit)
@@ -135,8 +170,7 @@ def waiting_s(connection: Connection) -> float:
 
 def salts(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, bytes]:
     """Those that are there: an erased one is absent."""
-    chosen = select(LogSaltRow.generation_id, LogSaltRow.salt)
-    rows = connection.execute(chosen.where(LogSaltRow.generation_id.in_(list(generation_ids))))
+    rows = connection.execute(_SALTS, {"generation_ids": list(generation_ids)})
     return {row.generation_id: bytes(row.salt) for row in rows}
 
 
@@ -144,17 +178,25 @@ def _insert(connection: Connection, kind: Kind, generation_id: uuid.UUID | None,
     named = {} if generation_id is None else {"generation_id": str(generation_id)}
     leaf = canonical({"v": LEAF_VERSION, "kind": kind.value, **named, **body})
     values = {"kind": kind.value, "generation_id": generation_id, "leaf": leaf}
-    return connection.execute(insert(LogEntryRow).values(values).returning(LogEntryRow.entry_id)).scalar_one()
+    return connection.execute(_INSERT, values).scalar_one()
 
 
 def _insert_salt(connection: Connection, generation_id: uuid.UUID) -> None:
     values = {"generation_id": generation_id, "salt": secrets.token_bytes(SALT_BYTES)}
-    connection.execute(postgresql.insert(LogSaltRow).values(values).on_conflict_do_nothing())
+    connection.execute(_INSERT_SALT, values)
 
 
 def _select() -> Select[Any]:
     names = ("entry_id", "log_index", "kind", "generation_id", "leaf")
     return select(*(LogEntryRow.__table__.columns[name] for name in names))
+
+
+# Built once, for what every generation and every receipt runs: see generations.py.
+_INSERT = insert(LogEntryRow).returning(LogEntryRow.entry_id)
+_INSERT_SALT = postgresql.insert(LogSaltRow).on_conflict_do_nothing()
+_NAMED: BindParameter[Any] = bindparam("generation_ids", expanding=True)
+_ENTRIES_OF = _select().where(LogEntryRow.generation_id.in_(_NAMED)).order_by(LogEntryRow.entry_id)
+_SALTS = select(LogSaltRow.generation_id, LogSaltRow.salt).where(LogSaltRow.generation_id.in_(_NAMED))
 
 
 def _entry(row: Row[Any]) -> LogEntry:

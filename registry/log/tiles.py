@@ -163,12 +163,12 @@ class TileFolder:
             data = b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in bundle)
             written.append(self._put(tile_path("entries", number, len(bundle)), data))
         for folder in {path.parent for path in written}:
-            _sync_folder(folder)
+            sync_folder(folder)
         return new
 
     def publish(self, checkpoint: bytes) -> None:
         """Replace the checkpoint: from now on the tree is public. Durable when it returns."""
-        _sync_folder(self._put(CHECKPOINT, checkpoint).parent)
+        sync_folder(self._put(CHECKPOINT, checkpoint).parent)
 
     def drop_partials(self, before: int, size: int) -> None:
         """Remove the partial tiles that the tree of `size` made superfluous; `before` was public until now.
@@ -233,7 +233,7 @@ def replace_synced(path: Path, data: bytes, mode: int = 0o600) -> None:
     try:
         write_synced(temporary, data, mode)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -243,10 +243,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
