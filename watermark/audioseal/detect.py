@@ -77,8 +77,10 @@ class Listener:
             return Heard(nothing_F, np.zeros((0, 0), np.float32), nothing_F)
         wav_1T = levelled(torch.from_numpy(wav_T[: frames * HOP_SAMPLES])[None])
         states = self._network.open()
-        logits = [self._network.push(states, block) for block in wav_1T.split(_BLOCK_SAMPLES, dim=1)]
-        power_F = wav_1T[0].unflatten(0, (frames, HOP_SAMPLES)).square().mean(dim=1).numpy()
+        logits = [
+            self._network.push(states, block_1T) for block_1T in torch.split(wav_1T, _BLOCK_SAMPLES, dim=1)
+        ]
+        power_F = wav_1T[0].reshape(frames, HOP_SAMPLES).square().mean(dim=1).numpy()
         logits_BCF = torch.cat(logits, dim=2)
         return Heard(presence(logits_BCF)[0].numpy(), message_logits(logits_BCF)[0].numpy(), power_F)
 
