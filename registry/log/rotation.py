@@ -17,13 +17,13 @@ the thief can sign with it too. Not covered: witnesses, who must be told the new
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audio.durable import replace_durably, sync_folder
 from registry.errors import LogRefused
 from registry.log.log import TransparencyLog
 from registry.log.note import SigningKey
 from registry.log.outbox import Kind, announces
 from registry.log.receipt import Receipt
 from registry.log.signer import LogFiles, load_key, save_key
-from registry.log.tiles import replace_synced, sync_folder
 
 
 def rotate(log: TransparencyLog, files: LogFiles) -> tuple[SigningKey, Receipt]:
@@ -49,7 +49,7 @@ def _rotate(log: TransparencyLog, files: LogFiles) -> tuple[SigningKey, Receipt]
         entry = log.state(Kind.KEY_ROTATION, body)  # (2)
     receipt = log.receipt_of(entry)
     known = (new.verifier, *log.signer.trust.logs)
-    replace_synced(files.public, "".join(f"log {key}\n" for key in known).encode(), 0o644)  # (3)
+    replace_durably(files.public, "".join(f"log {key}\n" for key in known).encode(), 0o644)  # (3)
     files.next_key.replace(files.key)  # (4)
     sync_folder(files.key.parent)
     return new, receipt

@@ -26,10 +26,10 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audio.durable import replace_durably
 from registry.errors import LogRefused, ProofRefused, RegistryInputError
 from registry.log.checkpoint import Checkpoint
 from registry.log.note import Note, SigningKey, VerifierKey
-from registry.log.tiles import replace_synced
 from registry.log.trust import TrustRoot
 
 _FORMAT = "earmark-log-key-1"
@@ -113,7 +113,7 @@ class Signer:
             checkpoint = Checkpoint(self.key.verifier.name, size, root_at(size))
             note = str(self.key.sign_note(checkpoint.text)).encode()
             try:
-                replace_synced(self._signed, note)  # (3)
+                replace_durably(self._signed, note)  # (3)
             except OSError as error:
                 raise LogRefused(f"{self._signed} cannot be written: {error.strerror}") from error
             publish(note)  # (4)
@@ -138,8 +138,8 @@ def _create(files: LogFiles) -> None:
     name = f"earmark/{hashlib.sha256(private_key.public_key().public_bytes_raw()).hexdigest()[:12]}"
     key = SigningKey(name, private_key)
     empty = key.sign_note(Checkpoint.empty(name).text)
-    replace_synced(files.signed, str(empty).encode())  # (1)
-    replace_synced(files.public, f"{key.verifier}\n".encode(), 0o644)
+    replace_durably(files.signed, str(empty).encode())  # (1)
+    replace_durably(files.public, f"{key.verifier}\n".encode(), 0o644)
     save_key(files.key, name, private_key)  # (2)
 
 
@@ -148,7 +148,7 @@ def save_key(path: Path, name: str, private_key: Ed25519PrivateKey) -> SigningKe
     key = SigningKey(name, private_key)
     secret = private_key.private_bytes_raw()
     body = {"format": _FORMAT, "public_key": str(key.verifier), "key": secret.hex()}
-    replace_synced(path, (json.dumps(body) + "\n").encode())
+    replace_durably(path, (json.dumps(body) + "\n").encode())
     return key
 
 

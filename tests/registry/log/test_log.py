@@ -236,7 +236,7 @@ STEPS: dict[str, tuple[object, str]] = {
     "write a file": (tiles, "write_synced"),
     "sync a folder": (tiles, "sync_folder"),
     "append to the tiles": (tiles.TileFolder, "append"),
-    "record what is signed": (sys.modules["registry.log.signer"], "replace_synced"),
+    "record what is signed": (sys.modules["registry.log.signer"], "replace_durably"),
     "publish": (tiles.TileFolder, "publish"),
     "remove partial tiles": (tiles.TileFolder, "drop_partials"),
     "sign": (Signer, "sign"),

@@ -115,7 +115,7 @@ def test_a_key_that_the_old_one_did_not_announce_is_refused(
     [
         (ROTATION, "save_key"),
         (TransparencyLog, "state"),
-        (ROTATION, "replace_synced"),
+        (ROTATION, "replace_durably"),
         (Path, "replace"),
         (ROTATION, "sync_folder"),
     ],
