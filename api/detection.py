@@ -6,8 +6,8 @@ agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
-Not in this version: (3), no weights are installed, and the result says so. (8) is where the key is: in
-`api.service`.
+(3) decides nothing, since anyone can make a public mark; without weights its row says so. (8) is where the
+key is: in `api.service`.
 """
 
 import hashlib
@@ -65,6 +65,7 @@ def detect(
         judgement = Judgement(Verdict.INCONCLUSIVE, f"The audio cannot be judged: it is {reason}.")
         return _result(data, decoded, evidence.unjudged(registry, detector, reason), judgement, None)
     mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
+    shown = detector.public.detect(decoded.wav_T, SAMPLE_RATE_HZ) if detector.public else None  # (3)
     prepared = registry.prepare(decoded.wav_T, SAMPLE_RATE_HZ)
     searched = _search(registry, prepared)  # (4)
     named = [  # (5)
@@ -75,7 +76,7 @@ def detect(
     judgement = judge(_findings(mark, judged, searched, clear))  # (7)
     rows = [
         evidence.keyed_mark(detector, mark),
-        evidence.public_mark_not_installed(),  # (3)
+        evidence.public_mark(detector, shown),
         evidence.fingerprint(registry, searched),
         evidence.registry_row(registry, mark, named),
     ]

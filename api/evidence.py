@@ -13,7 +13,7 @@ from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
 from watermark import Detection as MarkDetection
 from watermark import Detector
 
-PUBLIC_MARK_REASON = "no weights of a public mark are installed in this version"
+NO_PUBLIC_MARK = "this service has no weights of a public mark"
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,31 @@ def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
     )
 
 
-def public_mark_not_installed() -> Evidence:
-    """(3) The public mark of this version: there is none, and the row says so."""
-    return _bare(
-        Technique.WATERMARK_PUBLIC,
-        Outcome.NOT_APPLICABLE,
-        PUBLIC_MARK_REASON,
-        DetectorVersion(name="audioseal", version="none", weights_sha256=None),
+def public_mark(detector: Detector, mark: MarkDetection | None) -> Evidence:
+    """(3) The public mark, and whose name it shows; None: there are no weights to look for one with."""
+    if mark is None:
+        version = _public_detector(detector)
+        return _bare(Technique.WATERMARK_PUBLIC, Outcome.NOT_APPLICABLE, NO_PUBLIC_MARK, version)
+    return Evidence(
+        technique=Technique.WATERMARK_PUBLIC,
+        outcome=Outcome(mark.outcome.value),
+        reason=mark.reason if mark.message is None else _said_by(mark.message, detector.issuer),
+        detector=_public_detector(detector),
+        score=_finite(mark.score),
+        threshold=_finite(mark.threshold),
+        false_alarm_probability=mark.false_alarm_probability,
+        segments=[
+            Segment(start_s=segment.start_s, end_s=segment.end_s, score=segment.score)
+            for segment in mark.segments
+        ],
     )
+
+
+def _said_by(message: int, issuer: int) -> str:
+    """Anyone can write a public message, so the words claim nothing."""
+    if message == issuer:
+        return f"it shows the name of this service, {message:04x}, which anyone could have written"
+    return f"it shows the name {message:04x}, which is not this service's ({issuer:04x})"
 
 
 def fingerprint(registry: Registry, searched: MatchResult | IndexUnavailable) -> Evidence:
@@ -112,7 +129,7 @@ def unjudged(registry: Registry, detector: Detector, reason: str) -> list[Eviden
     """(1) The rows of audio that no technique can judge."""
     return [
         _bare(Technique.WATERMARK_KEYED, Outcome.INCONCLUSIVE, reason, _mark_detector(detector)),
-        public_mark_not_installed(),
+        _public_mark_unjudged(detector, reason),
         _bare(Technique.FINGERPRINT, Outcome.INCONCLUSIVE, reason, _fingerprint_detector(registry)),
         _bare(
             Technique.REGISTRY,
@@ -121,6 +138,12 @@ def unjudged(registry: Registry, detector: Detector, reason: str) -> list[Eviden
             _registry_detector(registry),
         ),
     ]
+
+
+def _public_mark_unjudged(detector: Detector, reason: str) -> Evidence:
+    if detector.public is None:
+        return public_mark(detector, None)
+    return _bare(Technique.WATERMARK_PUBLIC, Outcome.INCONCLUSIVE, reason, _public_detector(detector))
 
 
 def _comparisons(named: list[Named]) -> str:
@@ -164,6 +187,13 @@ def _mark_detector(detector: Detector) -> DetectorVersion:
     return DetectorVersion(
         name=detector.name, version=detector.version, weights_sha256=detector.weights_sha256
     )
+
+
+def _public_detector(detector: Detector) -> DetectorVersion:
+    public = detector.public
+    if public is None:
+        return DetectorVersion(name="audioseal", version="none", weights_sha256=None)
+    return DetectorVersion(name=public.name, version=public.version, weights_sha256=public.weights_sha256)
 
 
 def _fingerprint_detector(registry: Registry) -> DetectorVersion:

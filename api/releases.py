@@ -9,7 +9,7 @@ same release; either index is right.
 import json
 import logging
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api import agreement
 from api.schemas import Detection, Technique
@@ -18,6 +18,9 @@ from registry.log import Kind
 from registry.matching import ACCEPT_BELOW, Null
 from watermark import Detector
 from watermark.keyed.detect import MAX_FALSE_ALARM_PROBABILITY
+
+if TYPE_CHECKING:
+    from watermark.audioseal.detect import PublicDetector
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,7 @@ def stamped(detection: Detection, log_index: int | None) -> Detection:
 def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
     """What a release is: everything that decides between two verdicts, and how often chance passes."""
     null, fingerprinter = Null.load(), registry.fingerprinter
+    public = [_public(detector.public)] if detector.public else []
     return {
         "software": {"name": "earmark", "version": version("earmark")},
         "detectors": [
@@ -61,6 +65,7 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
                 "weights_sha256": detector.weights_sha256,
                 "max_false_alarm_probability": MAX_FALSE_ALARM_PROBABILITY,
             },
+            *public,
             {
                 "technique": Technique.FINGERPRINT.value,
                 "version": fingerprinter.version,
@@ -78,6 +83,17 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
             "min_to_deny_s": agreement.MIN_TO_DENY_S,
             "whole": agreement.WHOLE,
         },
+    }
+
+
+def _public(public: "PublicDetector") -> dict[str, Any]:
+    return {
+        "technique": Technique.WATERMARK_PUBLIC.value,
+        "name": public.name,
+        "version": public.version,
+        "weights_sha256": public.weights_sha256,
+        "max_false_alarm_probability": public.max_false_alarm_probability,
+        "measured_false_alarms": {"num_negatives": public.null.num_negatives},
     }
 
 

@@ -33,7 +33,7 @@ from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
 from registry import GenerationFilter, LogUnavailable, NewGeneration, Registry, RegistryError
 from registry.log import LogFiles
-from watermark import Detector, Embedder, Key
+from watermark import Detector, Embedder, Key, load_public
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +63,13 @@ class Service:
         """
         secret = ServerSecret.load_or_create(settings.server_secret_path)
         key = Key.load_or_create(settings.key_path)
+        public = load_public(settings.public_weights)
         registry = open_registry(settings)
-        detector = Detector.load(key=key)
+        detector = Detector(key, public)
         return cls(
             settings=settings,
             registry=registry,
-            embedder=Embedder.load(key=key),
+            embedder=Embedder(key, public),
             detector=detector,
             key_id=key.key_id,
             release_index=releases.log_release(registry, detector),

@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     key_file: Path | None = None
     """The watermark key; None: `keys/watermark.key` in the data folder. Made on first use with mode 0600."""
 
+    public_weights: Path | None = None
+    """File of a public mark (`earmark watermark convert`, `earmark train watermark`), which is then put on
+    all speech beside the keyed one, and looked for. None: there is no public mark."""
+
     log_signed_file: Path | None = None
     """The record of the last tree that the log signed; None: `keys/log.signed` in the data folder. On another
     disk than the data folder it also tells when the whole folder came back from an old backup."""

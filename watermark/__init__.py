@@ -1,9 +1,8 @@
 """Watermarks for speech: embed a payload, detect it later, say how sure. Importing this starts nothing."""
 
-from watermark.detector import Detector
-from watermark.embedder import Embedder
-from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError
-from watermark.keyed.embed import EmbedState
+from watermark.detector import Detector, load_public
+from watermark.embedder import Embedder, EmbedState
+from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError, WeightsError
 from watermark.keys import Key
 from watermark.payload import ID_BITS
 from watermark.result import Detection, MarkSegment, Outcome
@@ -21,4 +20,6 @@ __all__ = [
     "SignalError",
     "StreamClosedError",
     "WatermarkError",
+    "WeightsError",
+    "load_public",
 ]

@@ -1,12 +1,17 @@
 """Find marks: the one detector that callers see, over the schemes behind it.
 
-    result = Detector.load(key=key).detect(wav_T, sample_rate)
+    detector = Detector.load(key=key, public_weights=None)    # a path: the public mark, too
+    result = detector.detect(wav_T, sample_rate)              # the keyed mark
+    shown = detector.public.detect(wav_T, sample_rate)        # the public one; None without weights
 
 A detector never says who issued the audio, only that a mark of this key stands there and what it carries;
 a mark can be cut out and pasted elsewhere. Comparing it with the registry is the caller's next step.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +22,10 @@ from watermark.keyed.detect import KeyedDetector
 from watermark.keys import Key
 from watermark.result import Detection
 
+if TYPE_CHECKING:
+    from watermark.audioseal.detect import PublicDetector
+    from watermark.audioseal.weights import PublicWeights
+
 
 class Detector:
     """Detects the keyed mark of one key. Safe to call from several threads."""
@@ -25,13 +34,19 @@ class Detector:
     version = "1"
     weights_sha256: str | None = None  # the keyed scheme has no weights
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: Key, public: PublicWeights | None = None) -> None:
         self._keyed = KeyedDetector(key)
+        self.issuer = key.issuer  # what a public mark of this operator says
+        self.public: PublicDetector | None = None
+        if public is not None:
+            from watermark.audioseal.detect import PublicDetector
+
+            self.public = PublicDetector(public)
 
     @classmethod
-    def load(cls, *, key: Key) -> Detector:
-        """Return the detector of this key."""
-        return cls(key)
+    def load(cls, *, key: Key, public_weights: Path | None = None) -> Detector:
+        """Return the detector of this key, and of the public mark in this file. Raises WeightsError."""
+        return cls(key, load_public(public_weights))
 
     def detect(self, wav_T: npt.NDArray[np.float32], sample_rate: int) -> Detection:
         """Return the evidence in `wav_T` (float32, mono, any rate; found or not, one type).
@@ -42,3 +57,15 @@ class Detector:
         if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
             raise SignalError("audio to check is a one-dimensional array of finite samples")
         return self._keyed.detect(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))
+
+
+def load_public(path: Path | None) -> PublicWeights | None:
+    """The weights of a public mark, for `Embedder` and `Detector` alike; None for none. Raises WeightsError.
+
+    Imports torch and the `audioseal` package, which `import watermark` alone does not.
+    """
+    if path is None:
+        return None
+    from watermark.audioseal.weights import PublicWeights
+
+    return PublicWeights.load(path)

@@ -3,7 +3,8 @@
     WatermarkError
     ├── KeyFileError         the key file is missing, unreadable, foreign or open to others: fix the file
     ├── StreamClosedError    the stream was already flushed: open a new one
-    └── SignalError          the samples cannot be worked on: not finite, or not a waveform
+    ├── SignalError          the samples cannot be worked on: not finite, or not a waveform
+    └── WeightsError         a public mark's file, or a published one, cannot be used: name another file
 
 "No mark found" is a result (`Detection`), never an error.
 """
@@ -23,3 +24,7 @@ class StreamClosedError(WatermarkError):
 
 class SignalError(WatermarkError):
     """The samples are not a finite float waveform of the expected shape."""
+
+
+class WeightsError(WatermarkError):
+    """The weights of a public mark cannot be used; the message says what to do."""

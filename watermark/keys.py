@@ -39,6 +39,11 @@ class Key:
         """Eight hex digits that name the key without revealing it."""
         return self.stream("key-id", 4).hex()
 
+    @property
+    def issuer(self) -> int:
+        """The 16 bits of `key_id` that a public mark shows as the name of who issued it. Public."""
+        return int(self.key_id[:4], 16)
+
     def stream(self, label: str, num_bytes: int) -> bytes:
         """Return `num_bytes` pseudo-random bytes for one purpose; another label gives unrelated bytes."""
         xof = hashlib.shake_256(b"earmark/1/" + label.encode() + b"\0" + self.secret)

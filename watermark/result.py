@@ -39,3 +39,4 @@ class Detection:
     payload: int | None
     segments: tuple[MarkSegment, ...] = ()
     reason: str | None = None
+    message: int | None = None  # of the public mark: 16 bits that name an issuer, and that anyone can write

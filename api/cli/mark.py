@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.cli.errors import CommandError
-from api.cli.parsers import Subparsers
+from api.cli.parsers import Subparsers, add_public_weights
 from api.cli.session import (
     STANDARD_STREAM,
     open_service,
@@ -38,6 +38,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", metavar="FILE", help="where to write the receipt (default: OUT.tlog-proof)"
     )
+    add_public_weights(parser)
     engine = parser.add_argument_group("which engine spoke, for the registry")
     engine.add_argument("--system", metavar="NAME", help="its name")
     engine.add_argument("--system-version", metavar="VERSION", help="its version")

@@ -2,9 +2,21 @@
 
 import argparse
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_public_weights(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that opens the service; a setting, so that the environment can name it."""
+    parser.add_argument(
+        "--public-weights",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="a public mark beside the keyed one (default: EARMARK_PUBLIC_WEIGHTS, or none)",
+    )
 
 
 def positive_int(text: str) -> int:

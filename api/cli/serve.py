@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from api.cli.errors import expected_errors, sentence
-from api.cli.parsers import Subparsers, port
+from api.cli.parsers import Subparsers, add_public_weights, port
 from api.cli.session import settings
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port, default=8000, help="port to listen on (default: %(default)s)")
+    add_public_weights(parser)
     talk = parser.add_argument_group("speech to speech, on /api/chat")
     talk.add_argument(
         "--model",

@@ -34,7 +34,7 @@ def settings(args: argparse.Namespace, *more: str) -> "Settings":
 
     from api.settings import Settings
 
-    names = ("data_dir", "database_url", *more)
+    names = ("data_dir", "database_url", "public_weights", *more)
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     try:
         return Settings(**given)

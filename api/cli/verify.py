@@ -6,7 +6,7 @@ from typing import Any
 
 from api.cli.errors import CommandError, UsageError
 from api.cli.log_outside import trust_root
-from api.cli.parsers import Subparsers
+from api.cli.parsers import Subparsers, add_public_weights
 from api.cli.progress import Progress
 from api.cli.session import STANDARD_STREAM, open_service, print_json, read_input, wants_json
 from api.cli.wording import describe, notes
@@ -29,6 +29,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="KEY", help="with --check: the public key that signed, or a file with it"
     )
+    add_public_weights(parser)
     parser.set_defaults(run=run)
 
 

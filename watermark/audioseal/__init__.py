@@ -1,0 +1,1 @@
+"""The public mark: generator and detector of the `audioseal` package, streamed and calibrated."""

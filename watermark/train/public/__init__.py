@@ -1,0 +1,1 @@
+"""Training of the public mark at 24 kHz: `earmark train watermark`."""
