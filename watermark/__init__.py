@@ -7,6 +7,7 @@ from watermark.keyed.embed import EmbedState
 from watermark.keys import Key
 from watermark.payload import ID_BITS
 from watermark.result import Detection, MarkSegment, Outcome
+from watermark.warp import Warp
 
 __all__ = [
     "ID_BITS",
@@ -20,5 +21,6 @@ __all__ = [
     "Outcome",
     "SignalError",
     "StreamClosedError",
+    "Warp",
     "WatermarkError",
 ]

@@ -18,7 +18,7 @@ from audio import SAMPLE_RATE_HZ, resample
 from watermark import payload as payloads
 from watermark.errors import SignalError
 from watermark.keyed.embed import EmbedState, KeyedEmbedder
-from watermark.keyed.geometry import Layout
+from watermark.keyed.geometry import Layout, first_row
 from watermark.keys import Key
 
 Floats = npt.NDArray[np.float32]
@@ -43,7 +43,7 @@ class Embedder:
 
     def open(self, *, payload: int) -> EmbedState:
         """Start a stream that carries `payload` (48 bits, ValueError otherwise)."""
-        return self._keyed.open(payloads.encode(self._key, payload))
+        return self._keyed.open(payloads.encode(self._key, payload), first_row(self._key, payload))
 
     def push(self, state: EmbedState, wav_T: Floats) -> Floats:
         """Take any number of samples (float32, 24 kHz, mono), return those that are ready.
