@@ -71,6 +71,10 @@ class _Stage:
         paid = num_trials / share
         return cls(z, threshold(MAX_FALSE_ALARM_PROBABILITY, paid), false_alarm_probability(z, paid))
 
+    @property
+    def reached(self) -> bool:
+        return self.z >= self.limit
+
 
 class KeyedDetector:
     """The keyed scheme's detector for one key."""
@@ -94,12 +98,12 @@ class KeyedDetector:
         # (2)
         syncs = self._syncs(features_FK)
         plain = _Stage.of(max(sync.z for sync in syncs), len(syncs) * NUM_OFFSETS, PLAIN_SHARE)
-        if plain.z >= plain.limit:
+        if plain.reached:
             return self._found(plain, UNCHANGED, features_FK, syncs)
         # (3)
-        hit = self._resync.best(wav_T)
+        hit = self._resync.best(wav_T, lambda z, trials: _Stage.of(z, trials, 1 - PLAIN_SHARE).reached)
         warped = _Stage.of(hit.z, hit.num_trials, 1 - PLAIN_SHARE)
-        if warped.z < warped.limit:
+        if not warped.reached:
             likelier = min(plain, warped, key=lambda stage: stage.p_false)
             return Detection(Outcome.NOT_FOUND, likelier.z, likelier.limit, likelier.p_false, None)
         # (4)

@@ -16,7 +16,7 @@ Not covered: tempo and pitch changed by unrelated factors; two warps in one file
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,8 @@ TEMPOS = np.exp(0.005 * np.arange(-45, 46))  # 0.80 to 1.25; half a step is 12 m
 PITCHES = np.exp(0.01 * np.arange(-22, 23))  # half a step moves the highest band by a quarter of its width
 _TWO_SEMITONES = 2 ** (2.05 / 12)
 _PHASES = (0.0, 0.5)  # where in a tile the grid of tiles may start
-_FINE_TEMPOS = np.exp(0.001 * np.arange(-3, 4))
-_FINE_SIZES = np.arange(-3, 4)  # samples more or less in a frame, 0.2 % of pitch each
+_FINE_TEMPO_STEPS = 0.002 * np.arange(-2, 3)  # natural logarithms; z falls by half over 0.4 % in 5 s
+_FINE_SIZES = (-2, 0, 2)  # samples more or less in a frame, 0.2 % of pitch each
 _NUM_BINS = 192  # what the highest band covers at the highest pitch
 
 
@@ -93,15 +93,23 @@ class ResyncSearch:
         shifted = np.stack([np.roll(layout.pilot, -o, axis=0) for o in range(PERIOD_TILES)], axis=-1)
         self._pilots = np.ascontiguousarray(shifted.reshape(PERIOD_TILES * NUM_BANDS, PERIOD_TILES))
 
-    def best(self, wav_T: Floats) -> Resync:
-        """Return the best fit in the 24 kHz waveform, which is there whether or not it means anything."""
+    def best(self, wav_T: Floats, enough: Callable[[float, int], bool]) -> Resync:
+        """Return the best fit in the 24 kHz waveform, which is there whether or not it means anything.
+
+        Once `enough(z, num_trials)`, no further window is searched; all are paid for.
+        """
         searched = windows(wav_T)
-        found = []
+        best: Resync | None = None
         for first, end in searched:
             warps, folded = folds(wav_T[first:end])
             h, z = self.best_fold(folded)
-            found.append(Resync(warps[h], z, (first, end), len(searched) * len(warps) * PERIOD_TILES))
-        return max(found, key=lambda one: one.z)
+            num_trials = len(searched) * len(warps) * PERIOD_TILES
+            if best is None or z > best.z:
+                best = Resync(warps[h], z, (first, end), num_trials)
+            if enough(best.z, num_trials):
+                break
+        assert best is not None
+        return best
 
     def best_fold(self, folds_HN: Floats) -> tuple[int, float]:
         """Return the row of `folds_HN` that fits the pilot best at any offset (3), and its z (4)."""
@@ -113,16 +121,31 @@ class ResyncSearch:
         return int(h), float(top_HO[h, o]) / np.sqrt(energy + 1e-9)
 
     def refined(self, wav_T: Floats, hit: Resync) -> Warp:
-        """Return the warp of a mark that was found, to 0.1 % of tempo and of pitch (5)."""
-        part_T = wav_T[slice(*hit.window)]
+        """Return the warp of a mark that was found, to about 0.05 % of tempo and 0.2 % of pitch (5)."""
+        first, end = hit.window
+        part_T = wav_T[first:end]
         size = features.frame_samples(hit.warp)
-        for_tempo = [Warp(hit.warp.tempo * factor, geometry.WINDOW_SAMPLES / size) for factor in _FINE_TEMPOS]
-        tempo = max(for_tempo, key=lambda warp: self._z(part_T, warp)).tempo
-        for_pitch = [Warp(tempo, geometry.WINDOW_SAMPLES / (size + more)) for more in _FINE_SIZES]
-        return max(for_pitch, key=lambda warp: self._z(part_T, warp))
+        z = [self._z(part_T, Warp(hit.warp.tempo, _pitch(size + more))) for more in _FINE_SIZES]
+        pitch = _pitch(size + int(_FINE_SIZES[int(np.argmax(z))]))
+        part_T = wav_T[max(0, first - WINDOW_SAMPLES // 2) : end + WINDOW_SAMPLES // 2]
+        z = [self._z(part_T, Warp(hit.warp.tempo * np.exp(step), pitch)) for step in _FINE_TEMPO_STEPS]
+        return Warp(hit.warp.tempo * float(np.exp(_summit(_FINE_TEMPO_STEPS, z))), pitch)
 
     def _z(self, part_T: Floats, warp: Warp) -> float:
         return float(self._search.scores(features.tile_features(part_T, warp)).max())
+
+
+def _pitch(frame_samples: int) -> float:
+    return geometry.WINDOW_SAMPLES / frame_samples
+
+
+def _summit(steps: npt.NDArray[np.float64], z: list[float]) -> float:
+    """Return where the parabola through the best of equally spaced z and its two neighbours is highest."""
+    best = int(np.clip(np.argmax(z), 1, len(z) - 2))
+    left, middle, right = z[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float(steps[best] + np.clip(shift, -1, 1) * (steps[1] - steps[0]))
 
 
 def _spectra(wav_T: Floats) -> Floats:
