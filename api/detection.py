@@ -1,8 +1,9 @@
 """Tell whether audio came from here, and how sure each technique is. The order, with the numbers used below:
 
 (0) decode in the sandbox; (1) too short or silent: inconclusive; (2) keyed mark: p-value, payload,
-segments, and what was done to speed and pitch, which is undone for all that follows; (3) public mark; (4) fingerprint: matches with offsets; (5) registry: look the payload up; (6)
-agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
+segments; a change of speed or pitch that it gives away is undone for (4) to (6); (3) public mark; (4)
+fingerprint: matches with offsets; (5) registry: look the payload up; (6) agreement of (2), (4) and (5), span
+by span; (7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.

@@ -2,8 +2,8 @@
 
     issued second = submitted second * warp.tempo
 
-The fingerprint does not survive what the mark survives, so it listens to audio that is changed back; its spans
-then return to the seconds of the file that was sent. Not here: finding the warp (`watermark`).
+The fingerprint does not survive what the mark survives, so it listens to audio that is changed back; its
+spans then return to the seconds of the file that was sent. Not here: finding the warp (`watermark`).
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ _SAME = 0.005
 
 
 def as_issued(wav_T: NDArray[np.float32], warp: Warp) -> NDArray[np.float32]:
-    """The audio (float32 [T], 24 kHz) at its first speed and pitch; the same array when nothing was changed."""
+    """The audio (float32 [T], 24 kHz) at its first speed and pitch; the same array when that is how it is."""
     if warp == Warp():
         return wav_T
     from audio.edits import timing  # brings scipy.signal, which only changed audio needs

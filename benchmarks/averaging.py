@@ -2,11 +2,11 @@
 
     python -m benchmarks.averaging --data CORPUS [--files 60]
 
-Each attacker averages what 10 s show of each file and compares the average with the pilot, at the offset where
-it fits best: 1 is the pilot itself, 0 nothing. Three attackers: all streams begin in the same row of the period
-(as they did in version 1); rows drawn per generation (as they are); the same, but files are first aligned with
-each other by correlation. Hosts are training speakers: nothing is tuned here and nothing learned from them.
-Prints a table and writes benchmarks/results/averaging.json.
+Each attacker averages what 10 s show of each file; the average is compared with the pilot at the offset where
+it fits best: 1 is the pilot itself, 0 nothing. Three attackers: all streams begin in the same row of the
+period (as in version 1); rows are drawn per generation (as they are); the same, but files are first aligned
+with each other by correlation. Hosts are training speakers. Prints a table and writes
+benchmarks/results/averaging.json.
 """
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def aligned(planes: Floats) -> Floats:
     """Return the sum of the planes [N, 128, 50], each turned to where it fits the sum of the pass before."""
     spectra, total = np.fft.rfft(planes, axis=1), planes[0]
     for _ in range(_PASSES):
-        fits = np.fft.irfft((np.conj(spectra) * np.fft.rfft(total, axis=0)).sum(axis=2), PERIOD_TILES, axis=1)
-        total = np.sum([np.roll(plane, fit.argmax(), axis=0) for plane, fit in zip(planes, fits, strict=True)], 0)
+        products = np.conj(spectra) * np.fft.rfft(total, axis=0)
+        rows = np.fft.irfft(products.sum(axis=2), PERIOD_TILES, axis=1).argmax(axis=1)
+        turned = [np.roll(plane, row, axis=0) for plane, row in zip(planes, rows, strict=True)]
+        total = np.sum(turned, axis=0)
     return total
 
 

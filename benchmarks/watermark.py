@@ -38,7 +38,7 @@ TARGETS = {  # edit -> (detection at 5 s, payload at 10 s), in percent
     "identity": (99, 98),
     **dict.fromkeys(("gain_-6db", "polarity", "resample_16k", "mp3_32k", "aac_64k", "opus_24k"), (99, 90)),
     **dict.fromkeys(("opus_12k", "telephone_band", "noise_20db"), (90, None)),
-    **{name: (98, 90) for name in edits.CATALOGUE if name.startswith(("speed_", "stretch_", "editor_tempo_"))},
+    **{name: (98, 90) for name in edits.CATALOGUE if name.startswith(("speed", "stretch", "editor_tempo"))},
     **dict.fromkeys(("pitch_-1", "pitch_+1", "editor_pitch_-1", "editor_pitch_+1"), (95, 80)),
     **dict.fromkeys(("pitch_-2", "pitch_+2", "editor_pitch_-2", "editor_pitch_+2"), (90, 70)),
 }

@@ -10,9 +10,9 @@ false alarms, nine parts in ten to (2), so that what needs no search loses nothi
 (6) the payload of a track is read from all of its tiles, and counts when its tag verifies;
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
-Cost: linear in the audio, about 0.004 of its duration on one core, and 0.2 s for each window of (3), of which
-there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark stands
-unwarped no other is looked for.
+Cost: linear in the audio, about 0.004 of its duration on one core, and 0.2 s for each window of (3), of
+which there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark
+stands unwarped no other is looked for.
 """
 
 from __future__ import annotations
@@ -135,9 +135,7 @@ class KeyedDetector:
             replace(segment, start_s=segment.start_s / warp.tempo, end_s=segment.end_s / warp.tempo)
             for segment in segments
         )
-        return Detection(
-            Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp
-        )
+        return Detection(Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp)
 
     def _read(self, features_FK: Floats, track: Track) -> list[MarkSegment]:
         """Return the spans of one track, with its payload where one verifies."""

@@ -8,11 +8,11 @@
 Speech is smooth in this plane, a keyed pattern of signs is not: prediction takes out the host and keeps
 the mark. Log magnitude makes gain and polarity vanish. Dimension key: T samples, F frames, K bands.
 
-A `Warp` is undone here and nowhere else: frames start 120 / tempo samples apart and are 480 / pitch samples
-long, so that the bins of their spectra are the bands of the original. 1 / 480 is the finest step of the pitch.
+A `Warp` is undone here: frames start 120 / tempo samples apart and are 480 / pitch samples long, so that the
+bins of their spectra are those of the original. One sample, 0.2 %, is the finest step of the pitch.
 
 Source: Kirovski & Malvar (2003), IEEE Trans. SP 51(4), for spread spectrum in log magnitude with cepstral
-filtering; differs: two-dimensional whitening, per-tile reliability. Not covered: finding the warp (resync.py).
+filtering; differs: two-dimensional whitening, per-tile reliability. Not covered: finding the warp.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watermark import Embedder, Key, SignalError, StreamClosedError, payload
+from watermark import Embedder, Key, SignalError, StreamClosedError
+from watermark import payload as payloads
 from watermark.keyed import features
 from watermark.keyed.embed import KeyedEmbedder
 from watermark.keyed.geometry import PERIOD_FRAMES, Layout, first_row
@@ -107,7 +108,7 @@ def averaged(key: Key, hosts: list[Floats], rows: list[int]) -> float:
     layout = Layout.of(key)
     embedder, total = KeyedEmbedder(layout), np.zeros((PERIOD_FRAMES, 50), np.float32)
     for content_id, (host_T, row) in enumerate(zip(hosts, rows, strict=True)):
-        state = embedder.open(payload.encode(key, content_id), row)
+        state = embedder.open(payloads.encode(key, content_id), row)
         marked_T = np.concatenate([embedder.push(state, host_T), embedder.flush(state)])
         before, after = (
             features.tile_mean(features.log_power(features.band_power(wav_T))) for wav_T in (host_T, marked_T)
@@ -119,7 +120,8 @@ def averaged(key: Key, hosts: list[Floats], rows: list[int]) -> float:
 def test_averaging_many_marked_files_reveals_no_carrier(key: Key, voices: dict[str, Floats]) -> None:
     """40 files. The attack works where all streams begin in the same row; where the row is drawn it learns
     less than from a single file, and less from more files."""
-    pieces = [wav_T[start : start + 66_000] for wav_T in voices.values() for start in range(0, 120_000, 24_000)]
+    starts = range(0, 120_000, 24_000)
+    pieces = [wav_T[start : start + 66_000] for wav_T in voices.values() for start in starts]
     drawn = [first_row(key, content_id) for content_id in range(len(pieces))]
     assert len(pieces) == 40
     assert averaged(key, pieces, [0] * 40) > 0.75

@@ -1,4 +1,4 @@
-"""The search over speed, tempo and pitch: its grid has no holes, its work a bound, its p-value keeps its word."""
+"""The search over speed, tempo and pitch: no holes in its grid, a bound on its work, a p-value that holds."""
 
 import numpy as np
 import numpy.typing as npt
