@@ -109,13 +109,11 @@ class KeyedDetector:
         # (4)
         warp = self._resync.refined(wav_T, hit)
         features_FK = features.tile_features(wav_T, warp)
-        syncs = self._syncs(features_FK)
-        drift = _drift([sync for sync in syncs if sync.z >= plain.limit])
+        drift = _drift([sync for sync in self._syncs(features_FK)[:-1] if sync.z >= plain.limit])
         if abs(drift) * len(features_FK) > 1:
             warp = replace(warp, tempo=warp.tempo * (1 + drift))
             features_FK = features.tile_features(wav_T, warp)
-            syncs = self._syncs(features_FK)
-        return self._found(warped, warp, features_FK, syncs)
+        return self._found(warped, warp, features_FK, self._syncs(features_FK))
 
     def _syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
@@ -170,10 +168,9 @@ class KeyedDetector:
 
 
 def _drift(syncs: list[Sync]) -> float:
-    """Return by how much more than one frame the pattern moves per frame, from window to window."""
-    windows_5s = sorted((s for s in syncs[:-1]), key=lambda s: s.first_frame)
+    """Return by how many frames the offset moves per frame, over windows in the order of time."""
     moved = passed = 0
-    for before, after in pairwise(windows_5s):
+    for before, after in pairwise(syncs):
         by = (after.offset_frames - before.offset_frames + PERIOD_FRAMES // 2) % PERIOD_FRAMES
         by -= PERIOD_FRAMES // 2
         if abs(by) <= _SAME_TRACK_FRAMES:  # more is a cut, not a drift

@@ -53,7 +53,7 @@ def frame_starts(num_samples: int, warp: Warp = UNCHANGED) -> npt.NDArray[np.int
     hop = geometry.HOP_SAMPLES / warp.tempo
     last = num_samples - frame_samples(warp)
     starts = np.rint(np.arange(max(0, int(last / hop) + 2)) * hop).astype(np.intp)
-    return starts[starts <= last]
+    return np.asarray(starts[starts <= last], np.intp)
 
 
 def band_power(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:

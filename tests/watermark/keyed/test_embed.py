@@ -120,7 +120,7 @@ def averaged(key: Key, hosts: list[Floats], rows: list[int]) -> float:
 def test_averaging_many_marked_files_reveals_no_carrier(key: Key, voices: dict[str, Floats]) -> None:
     """40 files. The attack works where all streams begin in the same row; where the row is drawn it learns
     less than from a single file, and less from more files."""
-    starts = range(0, 120_000, 24_000)
+    starts = range(0, 65_000, 13_000)
     pieces = [wav_T[start : start + 66_000] for wav_T in voices.values() for start in starts]
     drawn = [first_row(key, content_id) for content_id in range(len(pieces))]
     assert len(pieces) == 40
