@@ -230,9 +230,7 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=120)
     parser.add_argument("--other-speakers", type=int, default=40, help="for edits without a goal")
     parser.add_argument("--edits", default="*", help="names or patterns of edits, for a part of the table")
-    parser.add_argument(
-        "--keys", type=int, default=1000, help="wrong keys on each clip; a tenth when searched"
-    )
+    parser.add_argument("--keys", type=int, default=1000, help="wrong keys on each clip; searched: a tenth")
     parser.add_argument("--only", default="quality,attacks,calibration,searched,speed")
     arguments = parser.parse_args()
     hosts = list(clips(corpus_root(arguments.data), arguments.speakers))

@@ -141,7 +141,7 @@ def _pitch(frame_samples: int) -> float:
     return geometry.WINDOW_SAMPLES / frame_samples
 
 
-def _summit(steps: npt.NDArray[np.float64], z: list[float]) -> float:
+def _summit(steps: npt.NDArray[np.floating], z: list[float]) -> float:
     """Return where the parabola through the best of equally spaced z and its two neighbours is highest."""
     best = int(np.clip(np.argmax(z), 1, len(z) - 2))
     left, middle, right = z[best - 1 : best + 2]
@@ -171,7 +171,7 @@ def _bands(pitch: float) -> Floats:
     edges = (geometry.FIRST_BIN - 0.5 + geometry.BINS_PER_BAND * np.arange(NUM_BANDS + 1)) * pitch
     bins = np.arange(_NUM_BINS)[:, None]
     overlap = np.minimum(bins + 0.5, edges[1:]) - np.maximum(bins - 0.5, edges[:-1])
-    return np.maximum(overlap, 0.0).astype(np.float32)
+    return np.asarray(np.maximum(overlap, 0.0), np.float32)
 
 
 def _fold(sums_FK: Floats, tile_frames: float, phase: float) -> Floats:
