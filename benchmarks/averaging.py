@@ -35,7 +35,7 @@ _PASSES = 3  # alignment to the average of the pass before
 def hosts(root: Path, num_files: int) -> list[Floats]:
     """The first ten seconds of one clip of as many training speakers."""
     seen: set[tuple[str, str]] = set()
-    wavs = []
+    wavs: list[Floats] = []
     for clip in corpus.split(corpus.load(root)).train:
         if (clip.seconds or 0) >= 10.2 and (clip.source, clip.speaker) not in seen and len(wavs) < num_files:
             seen.add((clip.source, clip.speaker))
@@ -60,12 +60,13 @@ def likeness(average_MK: Floats) -> float:
 
 def aligned(planes: Floats) -> Floats:
     """Return the sum of the planes [N, 128, 50], each turned to where it fits the sum of the pass before."""
-    spectra, total = np.fft.rfft(planes, axis=1), planes[0]
+    spectra = np.fft.rfft(planes, axis=1)
+    total: Floats = planes[0]
     for _ in range(_PASSES):
         products = np.conj(spectra) * np.fft.rfft(total, axis=0)
         rows = np.fft.irfft(products.sum(axis=2), PERIOD_TILES, axis=1).argmax(axis=1)
         turned = [np.roll(plane, row, axis=0) for plane, row in zip(planes, rows, strict=True)]
-        total = np.sum(turned, axis=0)
+        total = np.asarray(np.sum(turned, axis=0), np.float32)
     return total
 
 

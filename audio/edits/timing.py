@@ -131,9 +131,11 @@ def _filtered(wav_T: Wav, *filters: tuple[str, str]) -> Wav:
     out = []
     while True:
         try:
-            out.append(chain[-1].pull().to_ndarray().reshape(-1))
+            frame = chain[-1].pull()
         except av.error.EOFError:
             return np.concatenate(out).astype(np.float32)
+        assert isinstance(frame, av.AudioFrame)
+        out.append(frame.to_ndarray().reshape(-1))
 
 
 def jitter(wav_T: Wav, rng: np.random.Generator, *, sigma_samples: float) -> Wav:
