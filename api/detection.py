@@ -28,7 +28,7 @@ from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retent
 from api.signing import LIMIT
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
-from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
+from registry import Generation, IndexUnavailable, Match, MatchResult, Prepared, Registry
 from watermark import Detection as MarkDetection
 from watermark import Detector
 from watermark import Outcome as MarkOutcome
@@ -67,10 +67,10 @@ def detect(
         return _result(data, decoded, evidence.unjudged(registry, detector, reason), judgement, None)
     mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
     issued_T = as_issued(decoded.wav_T, mark.warp)
-    heard = audible(issued_T)
-    searched = _search(registry, issued_T)  # (4)
+    heard, prepared = audible(issued_T), registry.prepare(issued_T, SAMPLE_RATE_HZ)
+    searched = _search(registry, prepared)  # (4)
     named = [  # (5)
-        _look_up(registry, issued_T, heard, content_id, spans) for content_id, spans in _named_spans(mark)
+        _look_up(registry, prepared, heard, content_id, spans) for content_id, spans in _named_spans(mark)
     ]
     judged = max(named, key=_rank, default=None)  # (6), the longest marked of equals
     clear = _clear_matches(searched, heard)
@@ -90,10 +90,10 @@ def _too_little(decoded: Decoded, heard: Audible) -> str:
     return f"{word}, {heard.duration_s:.1f} s audible where {MIN_AUDIBLE_S:g} s is needed"
 
 
-def _search(registry: Registry, wav_T: NDArray[np.float32]) -> MatchResult | IndexUnavailable:
+def _search(registry: Registry, prepared: Prepared) -> MatchResult | IndexUnavailable:
     """(4) The error is evidence too: the mark can still be judged without the index."""
     try:
-        return registry.match(wav_T, SAMPLE_RATE_HZ)
+        return registry.search(prepared)
     except IndexUnavailable as exc:
         return exc
 
@@ -120,14 +120,14 @@ def _named_spans(mark: MarkDetection) -> list[tuple[int, list[Span]]]:
 
 
 def _look_up(
-    registry: Registry, wav_T: NDArray[np.float32], heard: Audible, content_id: int, spans: list[Span]
+    registry: Registry, prepared: Prepared, heard: Audible, content_id: int, spans: list[Span]
 ) -> Named:
     """(5) The generation of a content id, and (6) whether this audio is it."""
     throughout = heard.covered(spans) >= WHOLE
     generation = registry.generation_by_content_id(content_id)
     if generation is None:
         return Named(content_id, None, None, Agreement.UNKNOWN, throughout)
-    comparison = registry.compare(generation.generation_id, wav_T, SAMPLE_RATE_HZ)
+    comparison = registry.compare(generation.generation_id, prepared)
     return Named(content_id, generation, comparison, agreement(comparison, heard), throughout)
 
 

@@ -117,13 +117,20 @@ def _opened(source: bytes | Path, limits: DecodeLimits) -> BinaryIO:
 
 
 def _in_memory(data: bytes) -> BinaryIO:
-    """A file that no folder knows. Where there is no memfd it is an unlinked temporary file."""
-    if sys.platform == "linux":
-        file = cast(BinaryIO, os.fdopen(os.memfd_create("audio"), "r+b"))
-    else:
+    """A file that no folder knows, to be read. Its position is shared with the child, which moves it, so
+    nothing here may depend on where it stands when it is closed."""
+    if sys.platform != "linux":  # an unlinked temporary file
         file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (the caller closes it)
-    file.write(data)
-    file.flush()
+        file.write(data)
+        file.flush()
+        return file
+    file = cast(BinaryIO, os.fdopen(os.memfd_create("audio"), "rb"))
+    try:
+        with open(file.fileno(), "wb", closefd=False) as writer:
+            writer.write(data)
+    except BaseException:
+        file.close()
+        raise
     return file
 
 

@@ -1,25 +1,23 @@
-"""Turn media into float32 samples: the loops around FFmpeg, and the sandboxed program that runs them.
+"""Turn media into float32 samples: the loops around FFmpeg, and the sandboxed child that runs them.
 
-Run as a program it is the short-lived child of `audio.decode`: media on stdin, on stdout one line of JSON
-(`StreamHeader`), then interleaved little-endian float32 until the end; the exit status is an `Exit`, with
-one sentence on stderr. Imported, `read_samples` is the same loop for *trusted* files in process.
+`run` is the short-lived child of `audio.decode`: media on stdin, on stdout one line of JSON (`StreamHeader`),
+then interleaved little-endian float32 until the end; the exit status is an `Exit`, with one sentence on
+stderr. `read_samples` is the same loop for *trusted* files in process.
 
-Started with OPUS_PACKETS it is the child of `audio.opus_decoder`: READY, then for each packet on stdin (a
+Asked for OPUS_PACKETS it is the child of `audio.opus_decoder`: READY, then for each packet on stdin (a
 little-endian u32 length and its bytes) one answer on stdout: a u32 length and mono float32 at 24 kHz.
 
-What the child cannot do, in the order in which `main` takes it away: write core dumps or files, use more
-memory or processor time than told, start processes (unless it is root), outlive the server, use the network
-(an empty network namespace where the kernel allows one), open any file or socket at all.
+What the child cannot do: gain privileges, be looked into by another one, use the network (an empty network
+namespace where the kernel allows one; these three from `prepare` on), write core dumps or files, use more
+memory or processor time than told, start processes (unless it is root), open any file or socket at all.
 
-This file imports nothing but the standard library and PyAV, so that the child starts fast: it runs with
-`python -I -S` and is told where PyAV lies.
+This file imports nothing but the standard library and PyAV; `audio.fork_server` loads it and forks.
 """
 
 import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 from collections.abc import Iterator
 from enum import IntEnum
@@ -122,23 +120,36 @@ def _header(stream: "av.AudioStream", container: str) -> StreamHeader:
     return StreamHeader(context.codec.canonical_name, rate_hz, channels, stream.bit_rate or None)
 
 
-def main() -> NoReturn:
-    """`decode_child.py CONTAINER|opus-packets ADDRESS_SPACE_BYTES CPU_SECONDS FOLDER_OF_PYAV`"""
-    container, address_space_bytes, cpu_s, packages = sys.argv[1:]
-    _limit_resources(int(address_space_bytes), int(cpu_s))
+def prepare(packages: str) -> None:
+    """Once in the fork server, before the first child: import FFmpeg from `packages`, and give up what no
+    child needs."""
     sys.path.append(packages)
-    import av  # under the limits already
+    import av
     import av.subtitles.stream  # PyAV imports it when it opens a file, and by then no file can be opened
 
     av.logging.set_level(None)
+    if sys.platform == "linux":
+        dumpable, no_new_privileges, new_user, new_network = 4, 38, 0x10000000, 0x40000000
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(dumpable, 0, 0, 0, 0)
+        libc.prctl(no_new_privileges, 1, 0, 0, 0)
+        # Refused in many containers. The limit on descriptors in `_cut_off` then has to do alone: with 0, 1
+        # and 2 taken there is no number left for a socket.
+        if libc.unshare(new_user | new_network) != 0:
+            libc.unshare(new_network)
+
+
+def run(what: str, address_space_bytes: int, cpu_s: int) -> NoReturn:
+    """Be the child: `what` is a container or OPUS_PACKETS. Does not return."""
+    _limit_resources(address_space_bytes, cpu_s)
     _cut_off()
     try:
         with open(0, "rb") as media, open(1, "wb") as out:
-            if container == OPUS_PACKETS:
+            if what == OPUS_PACKETS:
                 _answer_packets(media, out)
             else:
-                media.seek(0)  # the position is shared with the parent, which has looked at the headers
-                _copy(media, container, out)
+                media.seek(0)  # the position is shared with the server, which has looked at the headers
+                _copy(media, what, out)
         status, reason = Exit.OK, ""
     except RefusedError as exc:
         status, reason = exc.exit_status, str(exc)
@@ -199,19 +210,6 @@ def _limit_resources(address_space_bytes: int, cpu_s: int) -> None:
 
 
 def _cut_off() -> None:
-    """After everything is imported: no processes, no network, no new file descriptors."""
+    """No processes and no new file descriptors."""
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    if sys.platform == "linux":
-        new_user, new_network, parent_death_signal, no_new_privileges = 0x10000000, 0x40000000, 1, 38
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(parent_death_signal, signal.SIGKILL, 0, 0, 0)
-        libc.prctl(no_new_privileges, 1, 0, 0, 0)
-        # Refused in many containers. The limit on descriptors below then has to do alone: with 0, 1 and 2
-        # taken there is no number left for a socket.
-        if libc.unshare(new_user | new_network) != 0:
-            libc.unshare(new_network)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
-
-
-if __name__ == "__main__":
-    main()

@@ -11,9 +11,7 @@ import os
 import select
 import signal
 import struct
-import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -23,8 +21,8 @@ from numpy.typing import NDArray
 
 from audio.decode_child import OPUS_PACKETS, READY
 from audio.errors import DecodeError, DecodeFailure
+from audio.fork_client import launch
 from audio.ogg import MAX_PACKET_BYTES
-from audio.sandbox import child_command
 
 MAX_ANSWER_BYTES = 4 * 4_096
 """120 ms, the longest packet, are 2880 samples at 24 kHz."""
@@ -38,28 +36,25 @@ class StreamLimits:
 
     address_space_bytes: int = 512 * 2**20
     cpu_s: int = 60  # of a whole stream; an hour of speech takes about 20 s
-    start_s: float = 20.0  # until the child is ready: 0.2 s on an idle core
+    start_s: float = 20.0  # until the child is ready: 10 ms on an idle core, 0.2 s for the first of a process
     wall_s: float = 5.0  # for one packet
 
 
 class OpusDecoder:
-    """One stream, for one thread at a time.
-
-    The thread that makes it must live as long as it does: the kernel ends the child with that thread.
-    """
+    """One stream, for one thread at a time."""
 
     def __init__(self, limits: StreamLimits | None = None) -> None:
         """Start the child and wait until it can decode. Raises DecodeError when it cannot."""
         self._limits = limits or StreamLimits()
-        command = child_command(OPUS_PACKETS, self._limits.address_space_bytes, self._limits.cpu_s)
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
-            start_new_session=True,
-        )
+        stdin, self._packets = os.pipe()
+        try:
+            self._child = launch(OPUS_PACKETS, self._limits.address_space_bytes, self._limits.cpu_s, stdin)
+        except BaseException:
+            os.close(self._packets)
+            raise
+        finally:
+            os.close(stdin)
+        self._closed = False
         try:
             deadline = time.monotonic() + self._limits.start_s
             if self._read(_LENGTH.size, deadline) != _LENGTH.pack(READY):
@@ -77,10 +72,9 @@ class OpusDecoder:
         if not 0 < len(packet) <= MAX_PACKET_BYTES:
             return np.zeros(0, np.float32)
         deadline = time.monotonic() + self._limits.wall_s
-        assert self._child.stdin is not None
         try:
             # Fits into the pipe, which is empty whenever the last answer has come, so it never blocks.
-            os.write(self._child.stdin.fileno(), _LENGTH.pack(len(packet)) + packet)
+            os.write(self._packets, _LENGTH.pack(len(packet)) + packet)
         except OSError:
             raise self._ended() from None
         (num_bytes,) = _LENGTH.unpack(self._read(_LENGTH.size, deadline))
@@ -93,14 +87,10 @@ class OpusDecoder:
 
     def close(self) -> None:
         """Kill the child and what it started. May be repeated."""
-        if self._child.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
-            assert pipe is not None
-            with suppress(BrokenPipeError):
-                pipe.close()
+        if not self._closed:
+            self._closed = True
+            os.close(self._packets)
+            self._child.close()
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +101,7 @@ class OpusDecoder:
         self.close()
 
     def _read(self, num_bytes: int, deadline: float) -> bytes:
-        assert self._child.stdout is not None
-        fd = self._child.stdout.fileno()
+        fd = self._child.stdout
         answers = select.poll()
         answers.register(fd, select.POLLIN)
         received = b""
@@ -128,9 +117,8 @@ class OpusDecoder:
 
     def _ended(self) -> DecodeError:
         """The child has closed its pipe: how did it end?"""
-        with suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)  # for one that only closed its pipe
-        status = self._child.wait()
+        # Killed, for one that only closed its pipe; one that has ended already keeps its own status.
+        status = self._child.kill()
         if status == -signal.SIGXCPU:
             return DecodeError(DecodeFailure.TIMED_OUT, "the stream took more processor time than it may")
         return DecodeError(DecodeFailure.CRASHED, f"the stream crashed its decoder (status {status})")

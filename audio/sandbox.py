@@ -1,32 +1,25 @@
 """Run the decoder child on one file, and take from it no more than the limits allow.
 
-(1) the child gets the file on stdin and no environment, in a process group of its own; (2) what it sends is
-counted, and the group is killed when that is too much or too late; (3) how it ended becomes samples or one
-typed error. What the child itself may not do is in `decode_child`. For Linux: `os.waitid` and
-the namespaces are not everywhere.
+(1) the fork server starts a child with the file on stdin; (2) what it sends is counted, and it is killed when
+that is too much or too late; (3) how it ended becomes samples or one typed error. What the child itself may
+not do is in `decode_child`; how it is started and killed, in `fork_server`.
 """
 
-import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from typing import BinaryIO
 
 from audio import decode_child
 from audio.decode_child import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, Exit, StreamHeader
 from audio.errors import AudioFormatError, DecodeError, DecodeFailure
+from audio.fork_client import Child, launch
 from audio.sniff import ACCEPTED
 
 READ_BYTES = 1 << 20
-CHILD_PROGRAM = Path(decode_child.__file__)
 LAYOUTS = f"1 to {MAX_CHANNELS} channels at {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz"
 
 
@@ -45,40 +38,26 @@ class DecodeLimits:
 DEFAULT_LIMITS = DecodeLimits()
 
 
-def child_command(what: str, address_space_bytes: int, cpu_s: int) -> list[str]:
-    """How the child is started: isolated from the environment and from installed packages."""
-    limits = [str(address_space_bytes), str(cpu_s)]
-    return [sys.executable, "-I", "-S", str(CHILD_PROGRAM), what, *limits, _folder_of_pyav()]
-
-
 def run_child(file: BinaryIO, container: str, limits: DecodeLimits) -> tuple[StreamHeader, bytearray]:
     """Decode a seekable file whose container is known.
 
     Returns the header and interleaved float32 bytes. Raises AudioFormatError for a codec that is not
     accepted, DecodeError for everything else. Either way the child is dead and waited for.
     """
-    command = child_command(container, limits.address_space_bytes, limits.cpu_s)
     deadline = time.monotonic() + limits.wall_s
-    with subprocess.Popen(  # (1)
-        command, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={}, start_new_session=True
-    ) as child:
+    with launch(container, limits.address_space_bytes, limits.cpu_s, file.fileno()) as child:  # (1)
         try:
             header, samples, complaint = _collect(child, deadline, limits)
-            _await_exit(child, deadline)
+            status = child.wait(deadline)
         except TimeoutError:
             raise _timed_out(container) from None
-        finally:
-            # The child is not waited for yet, so the number is still that of its group, and whatever it
-            # started dies with it.
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-    if child.returncode != Exit.OK or header is None:
-        raise _failure(child.returncode, container, complaint)
+    if status != Exit.OK or header is None:
+        raise _failure(status, container, complaint)
     return header, samples
 
 
 def _collect(
-    child: "subprocess.Popen[bytes]", deadline: float, limits: DecodeLimits
+    child: Child, deadline: float, limits: DecodeLimits
 ) -> tuple[StreamHeader | None, bytearray, str]:
     """(2) Everything the child sends, until it closes both pipes, has sent too much, or is too late."""
     received, complaint = bytearray(), bytearray()
@@ -86,7 +65,6 @@ def _collect(
     most_bytes = READ_BYTES  # until the header says how many bytes a second has
     with DefaultSelector() as pipes:
         for pipe, into in ((child.stdout, received), (child.stderr, complaint)):
-            assert pipe is not None
             pipes.register(pipe, EVENT_READ, into)
         while pipes.get_map():
             events = pipes.select(max(deadline - time.monotonic(), 0))
@@ -110,14 +88,6 @@ def _collect(
                     f"{limits.max_decoded_bytes} decoded bytes",
                 )
     return header, received, complaint.decode(errors="replace").strip()
-
-
-def _await_exit(child: "subprocess.Popen[bytes]", deadline: float) -> None:
-    """Wait until the child has ended, not taking its exit status: its group must stay ours to kill."""
-    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-        time.sleep(0.001)
 
 
 def _parse_header(line: bytes) -> StreamHeader:
@@ -158,10 +128,3 @@ def _failure(status: int, container: str, complaint: str) -> Exception:
 
 def _timed_out(container: str) -> DecodeError:
     return DecodeError(DecodeFailure.TIMED_OUT, f"the {container} file takes too long to decode")
-
-
-@lru_cache(maxsize=1)
-def _folder_of_pyav() -> str:
-    spec = importlib.util.find_spec("av")
-    assert spec is not None and spec.origin is not None
-    return str(Path(spec.origin).parent.parent)

@@ -76,7 +76,7 @@ def measure(voices: list[tuple[Wav, Wav | None]]) -> dict[str, list[float]]:
         for kind, wav_T in _cases(original_T, marked_T, same_voice_T, others):
             heard = audible(wav_T)
             if heard.duration_s >= 1:
-                score = matching.compare(wav_T, fingerprinter, codes).score
+                score = matching.compare(matching.prepare(wav_T, fingerprinter), codes).score
                 strengths.setdefault(kind, []).append(score / heard.duration_s)
     return strengths
 

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from websockets.asyncio.client import connect
 
 from audio import OpusWriter, decode
+from benchmarks.process import decoders, own_cpu_s
 from generation import Sampling, Spoken
 
 ASSETS = Path(__file__).parents[1] / "tests" / "assets"
 RESULTS = Path(__file__).parent / "results" / "chat.json"
 FRAME_SAMPLES, FRAME_S = 1920, 0.08
 TARGET_LIVEZ_S = 0.05
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Echo:
@@ -130,12 +130,12 @@ async def _measure(port: int, pid: int, num_sessions: int, seconds: float) -> di
     ]
     while all_seated.n_waiting < num_sessions:  # noqa: ASYNC110 (a barrier has no event for "all but one")
         await asyncio.sleep(0.1)
-    decoders = _children(pid)
-    before = _cpu_s([pid]), _cpu_s(decoders)
+    streams = decoders(pid)
+    before = own_cpu_s(pid), sum(map(own_cpu_s, streams))
     await all_seated.wait()
     pulse = asyncio.create_task(_pulse(port, livez_s))
     await asyncio.sleep(seconds * 0.9)
-    after = _cpu_s([pid]), _cpu_s(decoders)
+    after = own_cpu_s(pid), sum(map(own_cpu_s, streams))
     pulse.cancel()
     replies_s = sorted([one for talk in talks for one in await talk])
     livez_s.sort()
@@ -184,18 +184,6 @@ async def _pulse(port: int, times_s: list[float]) -> None:
             (await client.get("/livez")).raise_for_status()
             times_s.append(time.monotonic() - started)
             await asyncio.sleep(0.05)
-
-
-def _children(pid: int) -> list[int]:
-    """The decoders: children of the server that run our child program."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [child for child in children if b"decode_child" in Path(f"/proc/{child}/cmdline").read_bytes()]
-
-
-def _cpu_s(pids: list[int]) -> float:
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(one[11]) + int(one[12]) for one in fields) / _TICKS_PER_S
 
 
 if __name__ == "__main__":

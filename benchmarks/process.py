@@ -1,8 +1,8 @@
 """What a server process holds while it is under load, read from /proc: memory, descriptors, its children.
 
 Linux only. Resident memory is of the server process alone; PostgreSQL's processes share memory, which
-would be counted many times. Children are the decoder's: each lives for one file, so its peak is read again
-and again until it is gone."""
+would be counted many times. Decoders are children of the fork server: each lives for one file, so its peak is
+read again and again until it is gone."""
 
 import os
 import statistics
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from audio.sandbox import CHILD_PROGRAM
+from audio import fork_server
 
 _MIB = 1024  # /proc counts in KiB
 
@@ -34,9 +34,25 @@ def memory_mib(pid: int, field: str) -> float:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor seconds of a process and of all its children that have ended, in user and kernel."""
+    """Processor seconds of a server, its fork server and all of their children that have ended, in user and
+    kernel."""
+    return sum(own_cpu_s(one, with_ended=True) for one in [pid, *fork_servers(pid)])
+
+
+def own_cpu_s(pid: int, *, with_ended: bool = False) -> float:
+    """Processor seconds of one process, and if wanted of its children that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11 : 15 if with_ended else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def decoders(pid: int) -> list[int]:
+    """The process numbers of the decoders that a server runs now."""
+    return [child for server in fork_servers(pid) for child in children(server)]
+
+
+def fork_servers(pid: int) -> list[int]:
+    """A server starts one, with the first file that it decodes."""
+    return [child for child in children(pid) if fork_server.__file__ in _words(child)]
 
 
 def server_pid(port: int) -> int:
@@ -51,11 +67,6 @@ def _words(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
     except OSError:
         return []
-
-
-def _is_decoder(pid: int) -> bool:
-    """Not between fork and exec, where the child still is a copy of the server, with all of its memory."""
-    return str(CHILD_PROGRAM) in _words(pid)
 
 
 class Watch:
@@ -85,9 +96,9 @@ class Watch:
                 self.memory_mib.append(memory_mib(self._pid, "VmRSS"))
                 self.num_descriptors.append(len(list(Path(f"/proc/{self._pid}/fd").iterdir())))
                 self.num_threads.append(len(list(Path(f"/proc/{self._pid}/task").iterdir())))
-            for child in children(self._pid):
-                with suppress(OSError, ValueError):
-                    if _is_decoder(child):
+            with suppress(OSError):
+                for child in decoders(self._pid):
+                    with suppress(OSError, ValueError):
                         self.child_peak_mib = max(self.child_peak_mib, memory_mib(child, "VmHWM"))
 
 

@@ -146,7 +146,8 @@ def _stages(num_requests: int) -> dict[str, float]:
         for owner, name, stage in (
             (api.detection, "decode", "decode, in a child"),
             (Detector, "detect", "keyed mark"),
-            (Registry, "match", "fingerprint search"),
+            (Registry, "prepare", "fingerprint"),
+            (Registry, "search", "search"),
             (Registry, "compare", "comparison with the named generation"),
         ):
             stack.enter_context(_measured(owner, name, stage, spent_s))

@@ -26,7 +26,7 @@ from registry.errors import (
     WeightsUnavailable,
 )
 from registry.keys import KeyStore, NewKey, StoredKey
-from registry.matching import Match, MatchResult
+from registry.matching import Match, MatchResult, Prepared
 from registry.recording import Recording
 from registry.records import EVERY_GENERATION, Generation, GenerationFilter, NewGeneration
 from registry.registry import Registry
@@ -55,6 +55,7 @@ __all__ = [
     "MatchResult",
     "NewGeneration",
     "NewKey",
+    "Prepared",
     "ProofRefused",
     "Recording",
     "Refusal",

@@ -35,6 +35,13 @@ from registry.tables import CONTENT_ID_BITS, FingerprintRow, FpModelRow, Generat
 CONTENT_ID_DRAWS = 8  # a clash has p = 4e-9 at a million generations; eight in a row mean a broken generator
 PAGE_LIMIT = 1000
 
+# Built once: what SQLAlchemy spends on building a statement is more than PostgreSQL spends on running it.
+_BEGIN = (
+    postgresql.insert(GenerationRow)
+    .on_conflict_do_nothing(index_elements=["content_id"])
+    .returning(*GenerationRow.__table__.columns)
+)
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -58,16 +65,10 @@ def begin(
             "system_version": new.system_version,
             "model": new.model,
             "sample_rate_hz": new.sample_rate_hz,
-            "description": dict(new.metadata),
+            "metadata": dict(new.metadata),  # the column's name: parameters do not know the attribute's
             "owner": owner,
         }
-        statement = (
-            postgresql.insert(GenerationRow)
-            .values(values)
-            .on_conflict_do_nothing(index_elements=["content_id"])
-            .returning(*GenerationRow.__table__.columns)
-        )
-        row = connection.execute(statement).one_or_none()
+        row = connection.execute(_BEGIN, values).one_or_none()
         if row is not None:
             generation = _generation(row)
             outbox.generation_begun(connection, generation)

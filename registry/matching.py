@@ -121,6 +121,28 @@ class Query:
         return float(self.informative_J.sum()) / alignment.ROWS_PER_WINDOW
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Audio that was embedded once, for any number of questions to one network's registry."""
+
+    query: Query | None  # None: too little to ask about, and `too_little` says of what
+    too_little: str | None
+    null: Null
+
+
+def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepared:
+    """Audio (float32 at 24 kHz) for `match` and `compare`. Raises WeightsUnavailable when there is no
+    calibration for these weights."""
+    null = _null_of(fingerprinter)
+    if len(wav_T) < WINDOW_SAMPLES:  # (1)
+        length_s = len(wav_T) / _SAMPLE_RATE_HZ
+        return Prepared(None, f"too short: {length_s:.2f} s, a fingerprint needs 1 s", null)
+    query = embed_query(wav_T, fingerprinter)
+    if not query.informative_J.any():
+        return Prepared(None, "silent: there is no second with sound in it", null)
+    return Prepared(query, None, null)
+
+
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Query:
     """Audio at 24 kHz, at least one window, as a query. 5 s take about 40 ms on one core."""
     rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
@@ -129,18 +151,15 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Que
     return Query(emb_JD, informative(wav_T * gain, QUERY_HOP_SAMPLES))
 
 
-def match(
-    wav_T: NDArray[np.float32], fingerprinter: Fingerprinter, search: IndexSearch, fetch: FetchCodes
-) -> MatchResult:
-    """The generations that this audio (float32 at 24 kHz) holds, best first, each once.
+def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchResult:
+    """The generations that this audio holds, best first, each once.
 
     `search` runs a function on the index while nobody changes it; `fetch` gives the codes of generations.
-    Raises what they raise, and WeightsUnavailable without a calibration for these weights.
+    Raises what they raise.
     """
-    null = _null_of(fingerprinter)
-    too_little, query = _prepare(wav_T, fingerprinter)
+    null, query = prepared.null, prepared.query
     if query is None:
-        return MatchResult("inconclusive", too_little, 0.0, 0.0, 1.0, (), search(_only_size)[1])
+        return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), search(_only_size)[1])
     rows_Q = searched_rows(query)
     hits, num_windows = search(
         lambda index: (index.search(query.emb_JD[rows_Q], HITS_PER_ROW), index.num_windows)
@@ -156,16 +175,12 @@ def match(
     return _result(query, null, matches[:MAX_MATCHES], best_score, best_p, num_windows)
 
 
-def compare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter, codes: GenerationCodes) -> MatchResult:
-    """Is this audio (float32 at 24 kHz) that one generation? N is then the windows of that generation alone.
-
-    At most one match. Raises WeightsUnavailable without a calibration for these weights.
-    """
-    null = _null_of(fingerprinter)
+def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
+    """Is this audio that one generation? N is the windows of that generation alone; at most one match."""
+    null, query = prepared.null, prepared.query
     num_windows = int(codes.informative_N.sum())
-    too_little, query = _prepare(wav_T, fingerprinter)
     if query is None:
-        return MatchResult("inconclusive", too_little, 0.0, 0.0, 1.0, (), num_windows)
+        return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), num_windows)
     best = align_one(query, codes)
     score = best.score if best else 0.0
     p = null.false_alarm_probability(score, query.num_windows, num_windows) if best else 1.0
@@ -222,15 +237,6 @@ def to_match(found: Alignment, generation_id: uuid.UUID, p: float) -> Match:
     offset_s = found.first_window * window_s + (start_s - begins_s) * found.line.speed
     end_s = found.line.row_of(found.last_window) * row_s + WINDOW_SAMPLES / _SAMPLE_RATE_HZ
     return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p)
-
-
-def _prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> tuple[str | None, Query | None]:
-    if len(wav_T) < WINDOW_SAMPLES:  # (1)
-        return f"too short: {len(wav_T) / _SAMPLE_RATE_HZ:.2f} s, a fingerprint needs 1 s", None
-    query = embed_query(wav_T, fingerprinter)
-    if not query.informative_J.any():
-        return "silent: there is no second with sound in it", None
-    return None, query
 
 
 def searched_rows(query: Query) -> NDArray[np.int64]:

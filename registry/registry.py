@@ -28,7 +28,7 @@ from registry.fingerprint.windows import Fingerprinter
 from registry.keys import KeyStore
 from registry.log import LogFiles, TransparencyLog
 from registry.log.check import check
-from registry.matching import MatchResult
+from registry.matching import MatchResult, Prepared
 from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
 from registry.recording import Recording, check_samples
@@ -176,24 +176,29 @@ class Registry:
         return generation.generation_id
 
     def match(self, wav: NDArray[np.float32], sample_rate: int) -> MatchResult:
+        """Which generations hold this audio, and where: `search` of `prepare`, and what they raise."""
+        return self.search(self.prepare(wav, sample_rate))
+
+    def prepare(self, wav: NDArray[np.float32], sample_rate: int) -> Prepared:
+        """Embed audio once, for `search` and `compare`. Raises `RegistryInputError`, `WeightsUnavailable`."""
+        return matching.prepare(to_query(wav, sample_rate), self._fingerprinter)
+
+    def search(self, prepared: Prepared) -> MatchResult:
         """Which generations hold this audio, and where; best first, accepted ones only.
 
-        Everything acknowledged before the call is searched. Raises `RegistryInputError`,
-        `DatabaseUnavailable`.
+        Everything acknowledged before the call is searched. Raises `DatabaseUnavailable`, `IndexUnavailable`.
         """
-        wav_T = to_query(wav, sample_rate)
-        return matching.match(wav_T, self._fingerprinter, self.index.search, self._fetch_codes)
+        return matching.match(prepared, self.index.search, self._fetch_codes)
 
-    def compare(self, generation_id: uuid.UUID, wav: NDArray[np.float32], sample_rate: int) -> MatchResult:
+    def compare(self, generation_id: uuid.UUID, prepared: Prepared) -> MatchResult:
         """Is this audio that one generation? At most one match; the score is there either way.
 
         Compared with what is stored now, also of an open or aborted generation. Raises `UnknownGeneration`,
-        `RegistryInputError`, `DatabaseUnavailable`.
+        `DatabaseUnavailable`.
         """
-        wav_T = to_query(wav, sample_rate)
         with self._database.transaction() as connection:
             codes = changelog.fetch_generation(connection, generation_id)
-        return matching.compare(wav_T, self._fingerprinter, codes)
+        return matching.compare(prepared, codes)
 
     def generation(self, generation_id: uuid.UUID) -> Generation:
         """Raises `UnknownGeneration`."""

@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from concurrent import futures
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, Self
 
 from registry.database import Database
@@ -34,6 +33,11 @@ log = logging.getLogger(__name__)
 BATCH_EVERY_S = 0.1  # the design allows 100 to 300 ms
 WAIT_S = 10.0
 
+Named = int | uuid.UUID
+"""What is waited for: one entry by its entry_id, or the newest one about a generation itself."""
+Salted = tuple[LogEntry, bytes | None]
+"""An entry, and the salt of its generation when it has one."""
+
 
 class TransparencyLog:
     """One log. Safe between threads; any number of processes may have the same one open."""
@@ -43,7 +47,7 @@ class TransparencyLog:
         self.signer = signer
         self._database = database
         self._sequencer = Sequencer(database, folder, signer)
-        self._waiting: dict[int, list[Future[int]]] = {}  # by entry_id
+        self._waiting: dict[Named, list[Future[Salted]]] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -73,9 +77,7 @@ class TransparencyLog:
         Raises `UnknownGeneration`; `LogUnavailable`, then nothing may be released, and the entry may become
         public all the same; `LogRefused` and `LogDamaged`, which trying again does not mend.
         """
-        entry, salt = self._newest_of(generation_id)
-        log_index = self._wait(entry.entry_id, timeout_s)
-        return self.receipt_of(replace(entry, log_index=log_index), salt)
+        return self.receipt_of(*self._wait(generation_id, timeout_s))
 
     def state(
         self,
@@ -87,8 +89,7 @@ class TransparencyLog:
         """Log anything but a generation; returns the entry when it is public. Raises as `wait`."""
         with self._database.transaction() as connection:
             entry_id = outbox.statement(connection, kind, body, generation_id)
-        self._wait(entry_id, timeout_s)
-        return self._entries([entry_id])[0]
+        return self._wait(entry_id, timeout_s)[0]
 
     def newest(self, kind: Kind) -> LogEntry | None:
         with self._database.transaction() as connection:
@@ -144,19 +145,26 @@ class TransparencyLog:
         """Sequence what waits now, in this thread: see `Sequencer.run_batch`."""
         return self._sequencer.run_batch()
 
-    def _newest_of(self, generation_id: uuid.UUID) -> tuple[LogEntry, bytes | None]:
-        """The newest entry about the generation itself, and its salt."""
-        with self._database.transaction() as connection:
-            entries = outbox.entries_of(connection, [generation_id])
-            salt = outbox.salts(connection, [generation_id]).get(generation_id)
-        own = [one for one in entries if one.kind is Kind.GENERATION]
-        if not own:
-            raise UnknownGeneration(f"the log holds no generation {generation_id}")
-        return own[-1], salt
+    def _newest_of(self, generation_id: uuid.UUID) -> Salted:
+        found = self._look_up([generation_id])
+        if generation_id not in found:
+            raise _unknown(generation_id)
+        return found[generation_id]
 
-    def _entries(self, entry_ids: Iterable[int]) -> list[LogEntry]:
+    def _look_up(self, names: Iterable[Named]) -> dict[Named, Salted]:
+        """What the database has of these, public or not; one transaction for all of them."""
+        entry_ids = [name for name in names if isinstance(name, int)]
+        generation_ids = [name for name in names if isinstance(name, uuid.UUID)]
         with self._database.transaction() as connection:
-            return outbox.entries_by_id(connection, entry_ids)
+            found: dict[Named, Salted] = {
+                entry.entry_id: (entry, None) for entry in outbox.entries_by_id(connection, entry_ids)
+            }
+            if generation_ids:
+                salts = outbox.salts(connection, generation_ids)
+                for entry in outbox.entries_of(connection, generation_ids):  # oldest first: the newest stays
+                    if entry.kind is Kind.GENERATION and entry.generation_id is not None:
+                        found[entry.generation_id] = (entry, salts.get(entry.generation_id))
+        return found
 
     def _tree(self) -> tuple[bytes, Checkpoint, TileReader]:
         """The public tree; one reader for all who ask while it stands."""
@@ -170,13 +178,13 @@ class TransparencyLog:
             newest = self._newest = (note, checkpoint, reader)
         return newest
 
-    def _wait(self, entry_id: int, timeout_s: float) -> int:
-        """The index of the entry, once it is public."""
-        future: Future[int] = Future()
+    def _wait(self, name: Named, timeout_s: float) -> Salted:
+        """The entry, once it is public."""
+        future: Future[Salted] = Future()
         with self._changed:
             if self._closed:
                 raise LogUnavailable("the registry was closed")
-            self._waiting.setdefault(entry_id, []).append(future)
+            self._waiting.setdefault(name, []).append(future)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="earmark-log", daemon=True)
                 self._thread.start()
@@ -190,14 +198,14 @@ class TransparencyLog:
             ) from error
         finally:
             with self._changed:
-                self._forget(entry_id, future)
+                self._forget(name, future)
 
-    def _forget(self, entry_id: int, future: Future[int]) -> None:
-        waiting = self._waiting.get(entry_id, [])
+    def _forget(self, name: Named, future: Future[Salted]) -> None:
+        waiting = self._waiting.get(name, [])
         if future in waiting:
             waiting.remove(future)
         if not waiting:
-            self._waiting.pop(entry_id, None)
+            self._waiting.pop(name, None)
 
     def _run(self) -> None:
         while True:
@@ -222,16 +230,22 @@ class TransparencyLog:
                 self._changed.wait_for(lambda: self._closed, timeout=max(pause_s, 0.01))
 
     def _tell(self) -> None:
-        """Whose entries are public, whichever process made them so."""
+        """Whose entries are public, whichever process made them so; who waits for none hears that too."""
         with self._changed:
-            waiting = list(self._waiting)
+            names = list(self._waiting)
         size = self._sequencer.published().size
-        for entry in self._entries(waiting):
-            if entry.log_index is not None and entry.log_index < size:
-                with self._changed:
-                    done = self._waiting.pop(entry.entry_id, [])
-                for future in done:
-                    future.set_result(entry.log_index)
+        found = self._look_up(names)
+        for name in names:
+            entry, salt = found.get(name, (None, None))
+            if entry is not None and (entry.log_index is None or entry.log_index >= size):
+                continue
+            with self._changed:
+                done = self._waiting.pop(name, [])
+            for future in done:
+                if entry is None:
+                    future.set_exception(_unknown(name))
+                else:
+                    future.set_result((entry, salt))
 
     def _fail(self, error: RegistryError) -> None:
         with self._changed:
@@ -239,3 +253,7 @@ class TransparencyLog:
             self._waiting.clear()
         for future in failed:
             future.set_exception(error)
+
+
+def _unknown(name: Named) -> UnknownGeneration:
+    return UnknownGeneration(f"the log holds no generation {name}")

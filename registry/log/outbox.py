@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select
+from sqlalchemy import BindParameter, Connection, Row, Select, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql
 
 from registry.errors import RegistryInputError
@@ -100,8 +100,8 @@ def statement(
 
 def entries_of(connection: Connection, generation_ids: Iterable[uuid.UUID]) -> list[LogEntry]:
     """All that speak of these generations, oldest first."""
-    chosen = _select().where(LogEntryRow.generation_id.in_(list(generation_ids)))
-    return [_entry(row) for row in connection.execute(chosen.order_by(LogEntryRow.entry_id))]
+    rows = connection.execute(_ENTRIES_OF, {"generation_ids": list(generation_ids)})
+    return [_entry(row) for row in rows]
 
 
 def entry_at(connection: Connection, log_index: int) -> LogEntry | None:
@@ -135,8 +135,7 @@ def waiting_s(connection: Connection) -> float:
 
 def salts(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, bytes]:
     """Those that are there: an erased one is absent."""
-    chosen = select(LogSaltRow.generation_id, LogSaltRow.salt)
-    rows = connection.execute(chosen.where(LogSaltRow.generation_id.in_(list(generation_ids))))
+    rows = connection.execute(_SALTS, {"generation_ids": list(generation_ids)})
     return {row.generation_id: bytes(row.salt) for row in rows}
 
 
@@ -144,17 +143,25 @@ def _insert(connection: Connection, kind: Kind, generation_id: uuid.UUID | None,
     named = {} if generation_id is None else {"generation_id": str(generation_id)}
     leaf = canonical({"v": LEAF_VERSION, "kind": kind.value, **named, **body})
     values = {"kind": kind.value, "generation_id": generation_id, "leaf": leaf}
-    return connection.execute(insert(LogEntryRow).values(values).returning(LogEntryRow.entry_id)).scalar_one()
+    return connection.execute(_INSERT, values).scalar_one()
 
 
 def _insert_salt(connection: Connection, generation_id: uuid.UUID) -> None:
     values = {"generation_id": generation_id, "salt": secrets.token_bytes(SALT_BYTES)}
-    connection.execute(postgresql.insert(LogSaltRow).values(values).on_conflict_do_nothing())
+    connection.execute(_INSERT_SALT, values)
 
 
 def _select() -> Select[Any]:
     names = ("entry_id", "log_index", "kind", "generation_id", "leaf")
     return select(*(LogEntryRow.__table__.columns[name] for name in names))
+
+
+# Built once, for what every generation and every receipt runs: see generations.py.
+_INSERT = insert(LogEntryRow).returning(LogEntryRow.entry_id)
+_INSERT_SALT = postgresql.insert(LogSaltRow).on_conflict_do_nothing()
+_NAMED: BindParameter[Any] = bindparam("generation_ids", expanding=True)
+_ENTRIES_OF = _select().where(LogEntryRow.generation_id.in_(_NAMED)).order_by(LogEntryRow.entry_id)
+_SALTS = select(LogSaltRow.generation_id, LogSaltRow.salt).where(LogSaltRow.generation_id.in_(_NAMED))
 
 
 def _entry(row: Row[Any]) -> LogEntry:

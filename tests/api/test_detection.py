@@ -279,7 +279,7 @@ def test_without_the_index_the_row_says_error_and_the_verdict_claims_less(
     def unavailable(*_: object) -> None:
         raise IndexUnavailable("run `earmark index rebuild`")
 
-    monkeypatch.setattr(server.service.registry, "match", unavailable)
+    monkeypatch.setattr(server.service.registry, "search", unavailable)
     answer = server.detect(recording("amelia"))
     assert answer["verdict"] == "inconclusive", "not_detected needs both techniques to have looked"
     assert row(answer, "fingerprint")["outcome"] == "error"

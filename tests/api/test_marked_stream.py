@@ -118,7 +118,8 @@ def test_a_push_that_fails_releases_nothing_and_can_only_be_aborted(
     stream.abort()
     row = server.service.registry.generation(stream.generation_id)
     assert row.state is GenerationState.ABORTED
-    match = server.service.registry.compare(stream.generation_id, released, SAMPLE_RATE_HZ)
+    registry = server.service.registry
+    match = registry.compare(stream.generation_id, registry.prepare(released, SAMPLE_RATE_HZ))
     assert match.outcome == "found"
     with pytest.raises(GenerationClosed):
         stream.finish()

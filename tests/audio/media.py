@@ -1,14 +1,18 @@
 """Makers of media files for the tests of `audio`: honest ones, and forged ones byte by byte."""
 
 import struct
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from audio import trusted
+from audio import fork_client, opus_decoder, sandbox, trusted
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -56,3 +60,35 @@ def silent_flac(seconds: int, rate_hz: int = 8_000) -> bytes:
             media.mux(stream.encode(frame))
         media.mux(stream.encode(None))
     return out.getvalue()
+
+
+@contextmanager
+def decoder_of(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fork_client.Launcher]:
+    """In the block every child runs `source` in the place of the decoder; a clean end without a word is 0."""
+    program = folder / "hostile.py"
+    body = textwrap.indent(f"{source}\nos._exit(0)", "    ")
+    program.write_text(
+        "import os, signal, sys, time\ndef prepare(packages): pass\n"
+        f"def run(what, address_space_bytes, cpu_s):\n{body}\n"
+    )
+    launcher = fork_client.Launcher(program)
+    with monkeypatch.context() as patch:
+        for user in (sandbox, opus_decoder):
+            patch.setattr(user, "launch", launcher.launch)
+        try:
+            yield launcher
+        finally:
+            launcher.close()
+
+
+def running_children(launcher: fork_client.Launcher = fork_client.LAUNCHER) -> list[int]:
+    """The process numbers of the decoders that run now."""
+    pid = launcher.server_pid
+    return [] if pid is None else [int(one) for one in _words(f"/proc/{pid}/task/{pid}/children")]
+
+
+def _words(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().split()
+    except FileNotFoundError:
+        return []

@@ -1,7 +1,5 @@
 """The child that decodes a stranger's live stream: it hears, survives damage, and cannot hurt the server."""
 
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -18,9 +16,8 @@ from audio import (
     PacketReader,
     StreamLimits,
     opus,
-    sandbox,
 )
-from tests.audio.media import speech
+from tests.audio.media import decoder_of, running_children, speech
 from tests.audio.test_opus import snr_db
 
 READY = r'os.write(1, b"\xff\xff\xff\xff")'
@@ -89,11 +86,12 @@ def test_nothing_the_child_does_is_more_than_one_error(
     program: str, reason: DecodeFailure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A packet that takes over the decoder must end that stream and nothing else."""
-    child = tmp_path / "child.py"
-    child.write_text(f"import os, signal, time\n{program}\ntime.sleep(60)\n")
-    monkeypatch.setattr(sandbox, "CHILD_PROGRAM", child)
     started = time.monotonic()
-    with pytest.raises(DecodeError) as caught, OpusDecoder(StreamLimits(start_s=0.5, wall_s=0.5)) as decoder:
+    with (
+        decoder_of(f"{program}\ntime.sleep(60)", tmp_path, monkeypatch),
+        pytest.raises(DecodeError) as caught,
+        OpusDecoder(StreamLimits(start_s=0.5, wall_s=0.5)) as decoder,
+    ):
         while True:
             decoder.decode(PACKET)
     assert caught.value.reason is reason
@@ -105,13 +103,12 @@ def test_a_closed_stream_leaves_no_process_and_no_descriptor() -> None:
     OpusDecoder().close()
     before = len(list(Path("/dev/fd").iterdir()))
     decoder = OpusDecoder()
-    pid = decoder._child.pid
     decoder.decode(PACKET)
+    assert len(running_children()) == 1
     decoder.close()
     decoder.close()
     assert len(list(Path("/dev/fd").iterdir())) == before
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    assert running_children() == []
 
 
 def test_the_processor_time_of_a_whole_stream_is_bounded() -> None:

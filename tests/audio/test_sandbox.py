@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from audio import DecodeError, DecodeFailure, DecodeLimits, decode, decode_child, sandbox
-from tests.audio.media import wav
+from audio import DecodeError, DecodeFailure, DecodeLimits, decode, decode_child, fork_client
+from tests.audio.media import decoder_of, silent_flac, wav
 
 DecodeWith = Callable[..., DecodeError]
 HEADER = r'os.write(1, b"[\"pcm_s16le\", 24000, 1, null]\n")'
@@ -23,10 +23,7 @@ def decode_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DecodeWith:
     """Decode a valid file with a decoder whose source is given; returns the error it ends in."""
 
     def run(source: str, wall_s: float = 10.0) -> DecodeError:
-        program = tmp_path / "child.py"
-        program.write_text("import os, signal, sys, time\n" + source)
-        monkeypatch.setattr(sandbox, "CHILD_PROGRAM", program)
-        with pytest.raises(DecodeError) as caught:
+        with decoder_of(source, tmp_path, monkeypatch), pytest.raises(DecodeError) as caught:
             decode(wav(), DecodeLimits(wall_s=wall_s))
         return caught.value
 
@@ -122,7 +119,7 @@ def test_too_little_memory_is_an_error() -> None:
 
 def test_too_much_processor_time_is_an_error() -> None:
     with pytest.raises(DecodeError) as caught:
-        decode(wav(), DecodeLimits(cpu_s=0))
+        decode(silent_flac(590), DecodeLimits(cpu_s=0))
     assert caught.value.reason is DecodeFailure.TIMED_OUT
 
 
@@ -133,6 +130,7 @@ import importlib.util, os, resource, socket, sys
 spec = importlib.util.spec_from_file_location("child", {decode_child.__file__!r})
 child = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(child)
+child.prepare({fork_client._folder_of_pyav()!r})
 child._limit_resources(512 * 2**20, 5)
 child._cut_off()
 for what, act in {{
@@ -163,7 +161,7 @@ print(resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIM
 def test_the_child_imports_neither_numpy_nor_torch() -> None:
     """They would double the time to the first sample and the memory of every upload."""
     probe = (
-        f"import runpy, sys; sys.path.append({sandbox._folder_of_pyav()!r}); "
+        f"import runpy, sys; sys.path.append({fork_client._folder_of_pyav()!r}); "
         f"runpy.run_path({decode_child.__file__!r}); import av, av.subtitles.stream; "
         "print([name for name in ('numpy', 'torch', 'scipy', 'audio') if name in sys.modules])"
     )

@@ -16,7 +16,7 @@ from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
 from registry.index import Hits, WindowIndex
-from registry.matching import MIN_PROBABILITY, MatchResult, Null
+from registry.matching import MIN_PROBABILITY, MatchResult, Null, Prepared
 
 ASSETS = Path(__file__).parents[1] / "assets"
 Wav = NDArray[np.float32]
@@ -37,7 +37,11 @@ def gallery() -> Gallery:
 
 
 def match(gallery: Gallery, wav_T: Wav) -> MatchResult:
-    return matching.match(wav_T, gallery.fingerprinter, lambda look: look(gallery.index), gallery.fetch)
+    return matching.match(prepared(gallery, wav_T), lambda look: look(gallery.index), gallery.fetch)
+
+
+def prepared(gallery: Gallery, wav_T: Wav) -> Prepared:
+    return matching.prepare(wav_T, gallery.fingerprinter)
 
 
 @pytest.mark.parametrize("edit", ["identity", "mp3_32k", "opus_24k", "gain_-14db", "polarity", "noise_20db"])
@@ -119,8 +123,8 @@ def test_an_empty_registry_finds_nothing(gallery: Gallery) -> None:
 def test_compare_accepts_the_generation_itself_and_no_other_of_its_voice(gallery: Gallery) -> None:
     """A mark lifted from one clip and laid over another of the same voice is a transplant."""
     kathleen = gallery.codes[REGISTERED.index("kathleen_1")]
-    same = matching.compare(edits.apply(speech("kathleen_1"), "mp3_32k"), gallery.fingerprinter, kathleen)
-    other = matching.compare(speech("kathleen_2"), gallery.fingerprinter, kathleen)
+    same = matching.compare(prepared(gallery, edits.apply(speech("kathleen_1"), "mp3_32k")), kathleen)
+    other = matching.compare(prepared(gallery, speech("kathleen_2")), kathleen)
     assert (same.outcome, other.outcome) == ("found", "not_found")
     assert same.matches[0].offset_s == pytest.approx(same.matches[0].start_s, abs=0.1)
     assert other.false_alarm_probability > matching.ACCEPT_BELOW
@@ -128,9 +132,8 @@ def test_compare_accepts_the_generation_itself_and_no_other_of_its_voice(gallery
 
 def test_an_index_ahead_of_its_codes_does_not_break_a_query(gallery: Gallery) -> None:
     """Only a damaged database gives no codes for an indexed generation."""
-    result = matching.match(
-        speech("amelia"), gallery.fingerprinter, lambda look: look(gallery.index), lambda _ordinals: {}
-    )
+    query = prepared(gallery, speech("amelia"))
+    result = matching.match(query, lambda look: look(gallery.index), lambda _ordinals: {})
     assert result.outcome == "not_found"
 
 
@@ -142,7 +145,7 @@ def test_the_index_is_searched_once(gallery: Gallery) -> None:
         calls.append(1)
         return look(gallery.index)
 
-    matching.match(speech("amelia"), gallery.fingerprinter, search, gallery.fetch)
+    matching.match(prepared(gallery, speech("amelia")), search, gallery.fetch)
     assert calls == [1]
 
 

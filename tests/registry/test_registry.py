@@ -112,7 +112,7 @@ def test_a_generation_nobody_begun_is_unknown(registry: Registry) -> None:
     for call in (
         registry.generation,
         registry.recording,
-        lambda i: registry.compare(i, speech(48_000), 24_000),
+        lambda i: registry.compare(i, registry.prepare(speech(48_000), 24_000)),
     ):
         with pytest.raises(UnknownGeneration):
             call(uuid7())
@@ -126,13 +126,14 @@ def test_a_match_finds_what_another_process_has_just_acknowledged(database_url: 
         assert reading.match(clip, 24_000).outcome == "not_found"
         recording = writing.recording(writing.begin(NEW).generation_id)
         recording.push(clip)  # open still: what is being released can be found already
-        result = reading.match(clip[36_000:132_000], 24_000)
+        part = reading.prepare(clip[36_000:132_000], 24_000)
+        result = reading.search(part)
         assert result.outcome == "found"
         assert result.matches[0].generation_id == recording.generation_id
         assert result.matches[0].offset_s == pytest.approx(1.5, abs=0.25)
-        assert reading.compare(recording.generation_id, clip[36_000:132_000], 24_000).outcome == "found"
+        assert reading.compare(recording.generation_id, part).outcome == "found"
         silent = writing.begin(NEW).generation_id
-        assert reading.compare(silent, clip, 24_000).outcome == "not_found"
+        assert reading.compare(silent, part).outcome == "not_found"
 
 
 def test_a_rebuilt_index_equals_the_replayed_one(registry: Registry) -> None:

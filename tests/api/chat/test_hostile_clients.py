@@ -1,8 +1,6 @@
 """What clients send and do not read: each is bounded, none hurts another, and a mistake ends nothing."""
 
-import os
 import random
-import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -141,7 +139,7 @@ def test_a_decoder_that_dies_ends_its_own_session(staged: Staged, monkeypatch: p
     monkeypatch.setattr(Voice, "open", classmethod(keep))
     with staged(Parrot(2), chat_streams=2) as stage, ExitStack() as clients:
         one, two = (clients.enter_context(_talking(stage)) for _ in range(2))
-        os.kill(voices[0]._decoder._child.pid, signal.SIGKILL)
+        voices[0]._decoder._child.kill()
         one.say(5)
         one.until_closed()
         assert one.close_code == 1008
