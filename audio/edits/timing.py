@@ -109,7 +109,10 @@ def pitch(wav_T: Wav, *, semitones: float) -> Wav:
 
 
 def editor_tempo(wav_T: Wav, *, tempo: float) -> Wav:
-    """`stretch` as editors do it: FFmpeg's atempo (WSOLA with its own windows); length about T / tempo."""
+    """`stretch` as editors do it: FFmpeg's atempo (WSOLA with its own windows); length about T / tempo.
+
+    Clips shorter than its window, about 40 ms, give nothing.
+    """
     return _filtered(wav_T, ("atempo", f"{tempo}"))
 
 
@@ -128,7 +131,7 @@ def _filtered(wav_T: Wav, *filters: tuple[str, str]) -> Wav:
     graph.link_nodes(*chain).configure()
     source.push(to_frame(np.atleast_2d(wav_T), SAMPLE_RATE_HZ, "flt"))
     source.push(None)
-    out = []
+    out = [np.zeros(0, np.float32)]
     while True:
         try:
             frame = chain[-1].pull()

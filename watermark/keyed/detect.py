@@ -10,7 +10,7 @@ false alarms, nine parts in ten to (2), so that what needs no search loses nothi
 (6) the payload of a track is read from all of its tiles, and counts when its tag verifies;
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
-Cost: linear in the audio, about 0.004 of its duration on one core, and 0.2 s for each window of (3), of
+Cost: linear in the audio, about 0.002 of its duration on one core, and 0.2 s for each window of (3), of
 which there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark
 stands unwarped no other is looked for.
 """
