@@ -131,14 +131,14 @@ def _filtered(wav_T: Wav, *filters: tuple[str, str]) -> Wav:
     graph.link_nodes(*chain).configure()
     source.push(to_frame(np.atleast_2d(wav_T), SAMPLE_RATE_HZ, "flt"))
     source.push(None)
-    out = [np.zeros(0, np.float32)]
+    out: list[Wav] = [np.zeros(0, np.float32)]
     while True:
         try:
             frame = chain[-1].pull()
         except av.error.EOFError:
-            return np.concatenate(out).astype(np.float32)
+            return np.concatenate(out)
         assert isinstance(frame, av.AudioFrame)
-        out.append(frame.to_ndarray().reshape(-1))
+        out.append(np.asarray(frame.to_ndarray().reshape(-1), np.float32))
 
 
 def jitter(wav_T: Wav, rng: np.random.Generator, *, sigma_samples: float) -> Wav:
