@@ -13,6 +13,7 @@ Not in this version: (3), no weights are installed, and the result says so. (8) 
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -82,7 +83,7 @@ def detect(
         in_submitted_time(evidence.registry_row(registry, mark, named), mark.warp),
     ]
     issued = _attributed(registry, judgement, judged, clear)
-    return _result(data, decoded, rows, judgement, issued)
+    return _result(data, decoded, rows, *_with_standing(registry, judgement, issued))
 
 
 def _too_little(decoded: Decoded, heard: Audible) -> str:
@@ -180,8 +181,21 @@ def _attributed(
     return registry.generation(clear[0].generation_id)  # without a mark only a match attributes
 
 
+def _with_standing(
+    registry: Registry, judgement: Judgement, issued: Generation | None
+) -> tuple[Judgement, GenerationFacts | None]:
+    """Whose audio it is stays true when it was revoked, and whoever asks must hear of that too."""
+    if issued is None:
+        return judgement, None
+    standing = registry.standing([issued.generation_id])[issued.generation_id]
+    if standing.revoked_at is not None:
+        revoked = f"It was revoked on {standing.revoked_at:%Y-%m-%d}; the log says why."
+        judgement = replace(judgement, reason=f"{judgement.reason} {revoked}")
+    return judgement, GenerationFacts.of(issued, standing)
+
+
 def _result(
-    data: bytes, decoded: Decoded, rows: list[Evidence], judgement: Judgement, issued: Generation | None
+    data: bytes, decoded: Decoded, rows: list[Evidence], judgement: Judgement, facts: GenerationFacts | None
 ) -> Detection:
     """The answer, not signed yet; its time is also when the audio is gone: nothing holds it after this
     call."""
@@ -202,7 +216,7 @@ def _result(
             sample_rate_hz=source.sample_rate_hz,
         ),
         evidence=rows,
-        generation=GenerationFacts.of(issued) if issued else None,
+        generation=facts,
         limits=list(LIMITS),
         retention=Retention(audio_deleted_at=now),
         signature=None,

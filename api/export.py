@@ -33,7 +33,8 @@ def pages(registry: Registry, wanted: GenerationFilter) -> Iterator[list[Generat
     """Each page as records; blocks on the database for each. Raises DatabaseUnavailable."""
     after = None
     while found := registry.generations(PAGE, after, wanted):
-        yield [GenerationRecord.of(generation) for generation in found]
+        standing = registry.standing([generation.generation_id for generation in found])
+        yield [GenerationRecord.of(one, standing[one.generation_id]) for one in found]
         after = found[-1].generation_id
 
 

@@ -6,13 +6,14 @@ only."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.verdict import Verdict
 from registry import Generation, GenerationState
+from registry.log import Standing
 
 CONTENT_ID_PATTERN = "^[0-9a-f]{12}$"
 
@@ -121,33 +122,49 @@ class GenerationFacts(_Model):
     system: str
     system_version: str
     model: str
+    revoked_at: datetime | None = Field(
+        description="When it was withdrawn, or said to have been issued in error; null: never."
+    )
 
     @classmethod
-    def of(cls, generation: Generation) -> "GenerationFacts":
-        return cls(**_facts(generation))
+    def of(cls, generation: Generation, standing: Standing) -> "GenerationFacts":
+        return cls(**_facts(generation, standing))
 
 
 class GenerationRecord(GenerationFacts):
-    """A generation as `GET /v1/generations/{id}` shows it: its facts, state and length."""
+    """A generation as `GET /v1/generations/{id}` shows it: its facts, state and length, and where the log has
+    it."""
 
     state: GenerationState
     finished_at: datetime | None
     duration_s: float
+    log_index: int | None = Field(
+        description="Of the newest log entry about it; `/v1/log/proof/{id}` proves it. null: not public yet."
+    )
 
     @classmethod
-    def of(cls, generation: Generation) -> "GenerationRecord":
+    def of(cls, generation: Generation, standing: Standing) -> Self:
         return cls(
-            **_facts(generation),
+            **_facts(generation, standing),
             state=generation.state,
             finished_at=generation.finished_at,
             duration_s=generation.duration_s,
+            log_index=standing.log_index,
         )
+
+
+class ListedGeneration(GenerationRecord):
+    """A row of `GET /v1/generations`."""
+
+    receipt: str | None = Field(
+        default=None, description="With `receipts=true`: the C2SP tlog-proof of that entry, without salt."
+    )
 
 
 class GenerationPage(_Model):
     """One page of `GET /v1/generations`, newest first."""
 
-    generations: list[GenerationRecord]
+    generations: list[ListedGeneration]
     next_cursor: UUID | None = Field(description="`cursor` of the next page; null: this is the last.")
 
 
@@ -220,7 +237,7 @@ def content_id_hex(content_id: int) -> str:
     return f"{content_id:012x}"
 
 
-def _facts(generation: Generation) -> dict[str, Any]:
+def _facts(generation: Generation, standing: Standing) -> dict[str, Any]:
     return {
         "generation_id": generation.generation_id,
         "content_id": content_id_hex(generation.content_id),
@@ -228,4 +245,5 @@ def _facts(generation: Generation) -> dict[str, Any]:
         "system": generation.system,
         "system_version": generation.system_version,
         "model": generation.model,
+        "revoked_at": standing.revoked_at,
     }

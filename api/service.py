@@ -28,10 +28,10 @@ from api.access.certainty import present
 from api.access.secret import ServerSecret
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
-from api.schemas import Detection, GenerationPage, GenerationRecord, Readiness
+from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
-from registry import GenerationFilter, NewGeneration, Registry, RegistryError
+from registry import GenerationFilter, LogUnavailable, NewGeneration, Registry, RegistryError
 from registry.log import LogFiles
 from watermark import Detector, Embedder, Key
 
@@ -128,17 +128,29 @@ class Service:
 
     def generation(self, generation_id: UUID) -> GenerationRecord:
         """The public facts of one generation. Raises UnknownGeneration."""
-        return GenerationRecord.of(self.registry.generation(generation_id))
+        found = self.registry.generation(generation_id)
+        return GenerationRecord.of(found, self.registry.standing([generation_id])[generation_id])
 
-    def generations(self, limit: int, after: UUID | None, wanted: GenerationFilter) -> GenerationPage:
+    def generations(
+        self, limit: int, after: UUID | None, wanted: GenerationFilter, receipts: bool = False
+    ) -> GenerationPage:
         """One page of at most `limit`, newest first, after the generation `after`. Raises
         UnknownGeneration."""
         found = self.registry.generations(limit, after, wanted)
+        standing = self.registry.standing([generation.generation_id for generation in found])
+        rows = [ListedGeneration.of(one, standing[one.generation_id]) for one in found]
+        if receipts:
+            rows = [row.model_copy(update={"receipt": self._receipt(row)}) for row in rows]
         is_last = len(found) < limit
-        return GenerationPage(
-            generations=[GenerationRecord.of(generation) for generation in found],
-            next_cursor=None if is_last else found[-1].generation_id,
-        )
+        return GenerationPage(generations=rows, next_cursor=None if is_last else found[-1].generation_id)
+
+    def _receipt(self, row: ListedGeneration) -> str | None:
+        if row.log_index is None:
+            return None
+        try:
+            return self.registry.log.receipt(row.generation_id).without_salt().encode().decode()
+        except LogUnavailable:  # it got its index, and the tree is about to be signed
+            return None
 
     def readiness(self, chat: str = "off") -> Readiness:
         """Whether each part works now: the database answers, the index is replayed, the disk has room.

@@ -11,7 +11,7 @@ process. When the database restarts, calls raise `DatabaseUnavailable` until it 
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,8 +26,9 @@ from registry.database import Database
 from registry.errors import LogDamaged, LogRefused, LogUnavailable, RegistryInputError
 from registry.fingerprint.windows import Fingerprinter
 from registry.keys import KeyStore
-from registry.log import LogFiles, TransparencyLog
+from registry.log import LogFiles, Receipt, Standing, TransparencyLog, outbox
 from registry.log.check import check
+from registry.log.rotation import rotate
 from registry.matching import MatchResult, Prepared
 from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
@@ -59,6 +60,7 @@ class Registry:
         self._owner = OwnerLock(database)
         self.keys = KeyStore(database)  # who may do what over REST
         self.replies = ReplyStore(database, self._owner)  # answers to requests that may be sent again
+        self._log_files = log_files
         self._log = None if log_files is None else TransparencyLog.open(database, log_files)
 
     @classmethod
@@ -210,6 +212,11 @@ class Registry:
         with self._database.transaction() as connection:
             return generations.get_by_content_id(connection, content_id)
 
+    def standing(self, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
+        """What the log says of each of these generations now: where it has it, and whether it was revoked."""
+        with self._database.transaction() as connection:
+            return outbox.standing(connection, generation_ids)
+
     def generations(
         self, limit: int, after: uuid.UUID | None = None, wanted: GenerationFilter = EVERY_GENERATION
     ) -> list[Generation]:
@@ -221,6 +228,21 @@ class Registry:
         """How many there are now; for an export's progress, too slow for every page."""
         with self._database.transaction() as connection:
             return generations.count(connection, wanted)
+
+    def rotate_log_key(self) -> tuple[str, Receipt]:
+        """Give the log a new key (registry/log/rotation.py): its public half, and the receipt of the entry
+        that names it, signed by the old one.
+
+        Other processes that have this log open sign nothing from here on, until they open it again. Raises
+        `LogRefused`, `LogUnavailable`, `DatabaseUnavailable`; calling again goes on.
+        """
+        log = self.log
+        assert self._log_files is not None  # or there would be no log
+        key, receipt = rotate(log, self._log_files)
+        log.close()
+        self._log = TransparencyLog.open(self._database, self._log_files)
+        self._log.run_batch()
+        return str(key.verifier), receipt
 
     def check_log(self) -> list[str]:
         """What in the log contradicts its tiles, the database or what was signed; reads everything.

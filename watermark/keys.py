@@ -9,7 +9,6 @@ others can read it. Source: FIPS 202 (SHAKE), NIST SP 800-108 (labels separate t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from audio.durable import create_durably
 from watermark.errors import KeyFileError
 
 KEY_BYTES = 16  # 128 bits: WAKE's 8-bit key is searched by brute force, this one is not
@@ -53,34 +53,18 @@ class Key:
     def create(cls, path: Path) -> Key:
         """Write a fresh key to `path` (mode 0600) and return it; a file already there is kept and refused.
 
-        The bytes go to a private temporary file that is synced and then linked into place, so a crash
-        leaves either no key file or a whole one, and of two creators exactly one wins. Two processes that
-        start on a new folder should call `load_or_create`.
+        A crash leaves either no key file or a whole one, and of two creators exactly one wins. Two processes
+        that start on a new folder should call `load_or_create`.
         """
         key = cls.generate()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         body = json.dumps({"format": _FORMAT, "key_id": key.key_id, "key": key.secret.hex()}) + "\n"
         try:
-            # A crash before the link leaves a hidden temporary file, never a key file cut short.
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(temporary, path)
-            # The name must be durable too: a mark made under a key that a power cut takes is lost for good.
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            create_durably(path, body.encode())
         except FileExistsError as exc:
             raise KeyFileError(f"{path} exists; a key is never overwritten, choose another path") from exc
         except OSError as exc:
             raise KeyFileError(f"cannot write the key file {path}: {exc.strerror}") from exc
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         return key
 
     @classmethod

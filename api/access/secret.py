@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from api.errors import SecretFileError
+from audio.durable import create_durably
 
 SECRET_BYTES = 32
 _FORMAT = "earmark-server-secret-1"
@@ -50,24 +51,8 @@ class ServerSecret:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        # A crash before the link leaves a hidden temporary file, never a secret cut short.
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(f"{_FORMAT}\n{secrets.token_hex(SECRET_BYTES)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):  # another process was first: its secret is ours
-            os.link(temporary, path)
-        # The name must be durable too: keys made under a secret that a power cut takes are lost with it.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    with contextlib.suppress(FileExistsError):  # another process was first: its secret is ours
+        create_durably(path, f"{_FORMAT}\n{secrets.token_hex(SECRET_BYTES)}\n".encode())
 
 
 def _read(path: Path) -> bytes:

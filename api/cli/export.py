@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TextIO
 
 from api.cli.errors import CommandError
-from api.cli.parsers import Subparsers, moment
+from api.cli.filters import add_filters, wanted
+from api.cli.parsers import Subparsers
 from api.cli.progress import Progress
 from api.cli.session import STANDARD_STREAM, open_registry
 
 FORMATS = ("csv", "jsonl")  # twin: api.export.ExportFormat, which is too heavy to import here
-STATES = ("open", "complete", "aborted")  # twin: registry.GenerationState
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -26,14 +26,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "-o", "--output", default=STANDARD_STREAM, metavar="FILE", help="default: standard output"
     )
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="default: %(default)s")
-    parser.add_argument(
-        "--from", dest="created_from", type=moment, metavar="TIME", help="this moment and later, in UTC"
-    )
-    parser.add_argument(
-        "--before", dest="created_before", type=moment, metavar="TIME", help="earlier than this"
-    )
-    parser.add_argument("--model", help="of exactly this model")
-    parser.add_argument("--state", choices=STATES)
+    add_filters(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,15 +50,13 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, out: TextIO) -> None:
     from api import export
     from api.export import ExportFormat
-    from registry import GenerationFilter, GenerationState
 
-    state = None if args.state is None else GenerationState(args.state)
-    wanted = GenerationFilter(args.created_from, args.created_before, args.model, state)
+    chosen = wanted(args)
     form = ExportFormat(args.format)
     with open_registry(args) as registry, Progress("exporting") as progress:
-        total, done = registry.count_generations(wanted), 0
+        total, done = registry.count_generations(chosen), 0
         out.write(export.header(form))
-        for page in export.pages(registry, wanted):
+        for page in export.pages(registry, chosen):
             out.write(export.lines(page, form))
             done += len(page)
             progress.draw(done, max(total, done))

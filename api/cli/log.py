@@ -5,17 +5,20 @@ need no registry.
 """
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from api.cli import log_outside
 from api.cli.errors import CommandError, UsageError
+from api.cli.filters import add_filters, wanted
 from api.cli.parsers import Subparsers, positive_int
 from api.cli.progress import Progress
 from api.cli.session import open_registry, print_json, wants_json, write_output
 
 if TYPE_CHECKING:
     from api.schemas import GenerationRecord
+    from registry import Registry
     from registry.log import LogEntry
 
 STATEMENTS = ("policy-change", "revocation")
@@ -28,6 +31,10 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", parents=[common], help="generations, newest first")
     listing.add_argument(
         "--limit", type=positive_int, default=20, metavar="N", help="at most N (default: %(default)s)"
+    )
+    add_filters(listing)
+    listing.add_argument(
+        "--receipts", type=Path, metavar="FOLDER", help="write each one's receipt there, without its salt"
     )
     listing.set_defaults(run=run_list)
 
@@ -43,6 +50,16 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     key = actions.add_parser("key", parents=[common], help="the public key that receipts are checked with")
     key.set_defaults(run=run_key)
 
+    rotation = actions.add_parser(
+        "rotate-key",
+        parents=[common],
+        help="sign with a new key from here on",
+        description="Stop the service first. Who trusts the old key checks RECEIPT with it, and learns the "
+        "new one.",
+    )
+    rotation.add_argument("-o", "--output", required=True, metavar="RECEIPT", help="the proof to publish")
+    rotation.set_defaults(run=run_rotate_key)
+
     state = actions.add_parser("state", parents=[common], help="log a change of policy, or a revocation")
     state.add_argument("kind", choices=STATEMENTS, help="what is stated")
     state.add_argument("text", metavar="TEXT", help="what changed, or why; public for good: nothing personal")
@@ -52,17 +69,21 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    """One line for each generation; with --json a list of what `GET /v1/generations/{id}` answers, and where
-    the log has it."""
+    """One line for each generation; with --json a list of what `GET /v1/generations/{id}` answers, and each
+    entry that the log has of it."""
     from api.schemas import GenerationRecord
 
+    chosen = wanted(args)
     with open_registry(args) as registry:
-        found = registry.generations(args.limit)
-        entries = registry.log.entries_of([generation.generation_id for generation in found])
+        found = registry.generations(args.limit, wanted=chosen)
+        names = [generation.generation_id for generation in found]
+        entries, standing = registry.log.entries_of(names), registry.standing(names)
+        if args.receipts is not None:
+            _write_receipts(registry, [name for name in names if standing[name].log_index is not None], args)
     places: dict[UUID | None, list[LogEntry]] = {}
     for entry in entries:
         places.setdefault(entry.generation_id, []).append(entry)
-    records = [GenerationRecord.of(generation) for generation in found]
+    records = [GenerationRecord.of(one, standing[one.generation_id]) for one in found]
     if wants_json(args):
         print_json(
             [
@@ -74,8 +95,18 @@ def run_list(args: argparse.Namespace) -> int:
     for record in records:
         print(_line(record, places.get(record.generation_id, [])))
     if not records:
-        print("nothing was issued yet; `earmark mark IN -o OUT` issues")
+        print("nothing like that was issued; `earmark mark IN -o OUT` issues")
     return 0
+
+
+def _write_receipts(registry: "Registry", names: list[UUID], args: argparse.Namespace) -> None:
+    try:
+        args.receipts.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise CommandError(f"{args.receipts} cannot be made: {exc.strerror}; name another folder") from exc
+    for name in names:
+        receipt = registry.log.receipt(name).without_salt().encode()
+        write_output(str(args.receipts / f"{name}.tlog-proof"), receipt)
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -127,6 +158,19 @@ def run_key(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_rotate_key(args: argparse.Namespace) -> int:
+    """A run that was stopped is finished by the next one."""
+    with open_registry(args) as registry:
+        key, receipt = registry.rotate_log_key()
+    write_output(args.output, receipt.encode())
+    if wants_json(args):
+        print_json({"public_key": key, "index": receipt.index})
+    else:
+        print(f"the log is signed by {key}")
+        print(f"entry {receipt.index}, signed by the old key, says so: publish {args.output} and the new key")
+    return 0
+
+
 def run_state(args: argparse.Namespace) -> int:
     """Returns when the entry is public. It can never be taken back, only followed by another."""
     from registry.log import Kind
@@ -158,7 +202,7 @@ def _places(entries: "list[LogEntry]") -> list[dict[str, Any]]:
 
 def _line(record: "GenerationRecord", entries: "list[LogEntry]") -> str:
     indexes = "+".join("pending" if one.log_index is None else str(one.log_index) for one in entries)
-    revoked = " REVOKED" if any(one.kind == "revocation" for one in entries) else ""
+    revoked = " REVOKED" if record.revoked_at else ""
     return (
         f"{record.created_at:%Y-%m-%d %H:%M:%SZ}  {record.generation_id}  {record.content_id}  "
         f"{record.state:<8}  {record.duration_s:7.1f} s  log {indexes or 'none'}{revoked}  "

@@ -62,9 +62,11 @@ async def list_generations(
     wanted: Wanted,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    receipts: Annotated[bool, Query(description="Also the proof of each row's log entry.")] = False,
 ) -> GenerationPage:
-    """Needs a key with the scope `audit`. What is begun between two pages shifts none of them."""
-    return await to_thread.run_sync(service.generations, limit, cursor, wanted)
+    """Needs a key with the scope `audit`. What is begun between two pages shifts none of them. A receipt is
+    checked offline with `earmark log verify`."""
+    return await to_thread.run_sync(service.generations, limit, cursor, wanted, receipts)
 
 
 @router.get(

@@ -117,7 +117,7 @@ async def check_detection(request: Request, service: OpenService, _visitor: Coun
     `input.sha256` with the file that it is said to be about."""
     data = await read_json_bytes(request, MAX_RESULT_BYTES, service.settings.upload_timeout_s)
     try:
-        key = signing.check(signing.parse(data), (service.registry.log.key.verifier,))
+        key = signing.check(signing.parse(data), service.registry.log.signer.trust.logs)
     except ProofRefused as exc:
         return SignatureCheck(valid=False, signed_by=None, reason=exc.reason.value, detail=str(exc))
     return SignatureCheck(valid=True, signed_by=str(key), reason=None, detail=None)

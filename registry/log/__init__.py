@@ -3,7 +3,8 @@
     RFC 6962 tree, C2SP tlog-tiles, signed checkpoints, tlog-proof receipts
 
 Reading from the ground up: canonical (JSON), merkle, note (signatures), checkpoint, trust, receipt, tiles;
-outbox, signer, sequencer, log (the parts of a running log); check, monitor, witness (those who watch one).
+outbox, signer, sequencer, log (the parts of a running log); rotation (a new key); check, monitor, witness
+(those who watch one).
 Importing this package starts nothing and reads nothing.
 """
 
@@ -11,7 +12,7 @@ from registry.log.canonical import canonical
 from registry.log.checkpoint import Checkpoint
 from registry.log.log import TransparencyLog
 from registry.log.note import Signature, SigningKey, VerifierKey
-from registry.log.outbox import Kind, LogEntry
+from registry.log.outbox import Kind, LogEntry, Standing
 from registry.log.receipt import Receipt, Verified
 from registry.log.signer import LogFiles
 from registry.log.trust import TrustRoot
@@ -24,6 +25,7 @@ __all__ = [
     "Receipt",
     "Signature",
     "SigningKey",
+    "Standing",
     "TransparencyLog",
     "TrustRoot",
     "Verified",

@@ -17,10 +17,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from audio.durable import replace_durably
 from registry.errors import LogDamaged, LogUnavailable, ProofRefused, Refusal
 from registry.log.checkpoint import Checkpoint
 from registry.log.merkle import HASH_BYTES, complete_root, leaf_hash, root
-from registry.log.tiles import CHECKPOINT, TILE_WIDTH, Fetch, TileReader, replace_synced, tile_path
+from registry.log.tiles import CHECKPOINT, TILE_WIDTH, Fetch, TileReader, tile_path
 from registry.log.trust import TrustRoot
 
 
@@ -59,7 +60,7 @@ class Monitor:
         if root(reader.node, checkpoint.size) != checkpoint.root:
             raise LogDamaged(f"the tiles of {checkpoint.origin} do not lead to the root that it signed")
         try:
-            replace_synced(self._kept, note, 0o644)  # (4)
+            replace_durably(self._kept, note, 0o644)  # (4)
         except OSError as error:
             raise LogUnavailable(f"{self._kept} cannot be written: {error.strerror}") from error
         return Report(checkpoint.origin, old.size, checkpoint.size, dict(kinds))

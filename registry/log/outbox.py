@@ -7,6 +7,7 @@ canonical JSON under 2 KB. It holds public facts and salted commitments, never p
 hash of audio; erasing a row of `log_salt` makes its commitments unreadable for good.
 """
 
+import json
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,14 @@ class LogEntry:
     kind: Kind
     generation_id: uuid.UUID | None
     leaf: bytes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the log says of one generation now."""
+
+    log_index: int | None  # of the newest entry about the generation itself; None: not public yet, or none
+    revoked_at: datetime | None
 
 
 def generation_begun(connection: Connection, generation: Generation) -> None:
@@ -104,6 +113,20 @@ def entries_of(connection: Connection, generation_ids: Iterable[uuid.UUID]) -> l
     return [_entry(row) for row in rows]
 
 
+def standing(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
+    """Of each of these generations."""
+    log_index: dict[uuid.UUID, int | None] = {}
+    revoked_at: dict[uuid.UUID, datetime] = {}
+    for entry in entries_of(connection, generation_ids):
+        if entry.generation_id is None:
+            continue
+        if entry.kind is Kind.REVOCATION:
+            revoked_at[entry.generation_id] = datetime.fromisoformat(json.loads(entry.leaf)["at"])
+        elif entry.kind is Kind.GENERATION:
+            log_index[entry.generation_id] = entry.log_index
+    return {name: Standing(log_index.get(name), revoked_at.get(name)) for name in generation_ids}
+
+
 def entry_at(connection: Connection, log_index: int) -> LogEntry | None:
     row = connection.execute(_select().where(LogEntryRow.log_index == log_index)).one_or_none()
     return None if row is None else _entry(row)
@@ -118,6 +141,18 @@ def newest_of_kind(connection: Connection, kind: Kind) -> LogEntry | None:
     chosen = _select().where(LogEntryRow.kind == kind.value).order_by(LogEntryRow.entry_id.desc()).limit(1)
     row = connection.execute(chosen).one_or_none()
     return None if row is None else _entry(row)
+
+
+def is_announced(connection: Connection, old: str, new: str, size: int) -> bool:
+    """Whether one of the first `size` entries says that the log's key `new` follows `old`."""
+    chosen = _select().where(LogEntryRow.kind == Kind.KEY_ROTATION.value, LogEntryRow.log_index < size)
+    return any(announces(_entry(row), old, new) for row in connection.execute(chosen))
+
+
+def announces(entry: LogEntry, old: str, new: str) -> bool:
+    """Whether this entry says that the log's key `new` follows `old`."""
+    said = json.loads(entry.leaf)
+    return entry.kind is Kind.KEY_ROTATION and (said.get("old"), said.get("new")) == (old, new)
 
 
 def sequenced(connection: Connection, start: int, limit: int) -> list[LogEntry]:

@@ -32,7 +32,7 @@ from registry.log import outbox
 from registry.log.checkpoint import Checkpoint
 from registry.log.merkle import root
 from registry.log.signer import Signer
-from registry.log.tiles import TileFolder
+from registry.log.tiles import TileFolder, TileReader
 from registry.tables import LOCK_LOG, LOCK_SPACE, LogEntryRow, LogKeyRow
 
 log = logging.getLogger(__name__)
@@ -95,23 +95,29 @@ class Sequencer:
             signed = self._signer.sign(published, partial(root, reader.node), self._folder.publish)  # (4) (5)
             self._folder.drop_partials(before, published)  # (6)
             before = published = max(published, signed.size)
+        if published and not self._signer.has_signed(self._folder.checkpoint()):  # the key is a new one
+            reader = TileReader(self._folder.read, published)
+            self._signer.sign(published, partial(root, reader.node), self._folder.publish)
         return published
 
     def _check_key(self, connection: Connection) -> None:
-        """A second key would make a second log out of the same indexes."""
+        """A second key would make a second log out of the same indexes, unless the first one announced it in
+        the tree that was signed last."""
         if self._key_is_checked:
             return
         ours = str(self._signer.key.verifier)
-        values = postgresql.insert(LogKeyRow).values(public_key=ours)
         newest = select(LogKeyRow.public_key).order_by(LogKeyRow.since.desc()).limit(1)
         known = connection.execute(newest).scalar_one_or_none()
-        if known is None:
+        if known is not None and known != ours:
+            size = self._signer.last_signed().size
+            if not outbox.is_announced(connection, known, ours, size):
+                raise LogRefused(
+                    f"the log of this database is signed by {known}, and the key here is {ours}: "
+                    "put the log's own key file back"
+                )
+        if known != ours:
+            values = postgresql.insert(LogKeyRow).values(public_key=ours)
             connection.execute(values.on_conflict_do_nothing())
-        elif known != ours:
-            raise LogRefused(
-                f"the log of this database is signed by {known}, and the key here is {ours}: "
-                "put the log's own key file back"
-            )
         self._key_is_checked = True
 
     @contextlib.contextmanager

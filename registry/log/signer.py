@@ -1,7 +1,7 @@
 """The one who signs trees: never two that contradict each other, whatever happened to the database.
 
     keys/log.key       the Ed25519 private key and the log's name, mode 0600, made on first use
-    keys/log.pub       its public half, for whoever checks receipts
+    keys/log.pub       its public half, for whoever checks receipts; after a rotation a trust root of all keys
     keys/log.signed    the last checkpoint that was signed: a signed note like the published one
 
 A tree is signed only when it extends the one in `log.signed`. So after an old backup of the database or of
@@ -26,10 +26,10 @@ from typing import Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audio.durable import replace_durably
 from registry.errors import LogRefused, ProofRefused, RegistryInputError
 from registry.log.checkpoint import Checkpoint
-from registry.log.note import SigningKey
-from registry.log.tiles import replace_synced
+from registry.log.note import Note, SigningKey, VerifierKey
 from registry.log.trust import TrustRoot
 
 _FORMAT = "earmark-log-key-1"
@@ -44,6 +44,15 @@ class LogFiles:
     key: Path
     signed: Path
 
+    @property
+    def public(self) -> Path:
+        return self.key.with_suffix(".pub")
+
+    @property
+    def next_key(self) -> Path:
+        """There only while the key is replaced (rotation.py)."""
+        return self.key.with_suffix(".key.next")
+
     @classmethod
     def in_folder(cls, data_dir: Path, signed: Path | None = None) -> Self:
         keys = data_dir.expanduser() / "keys"
@@ -53,9 +62,9 @@ class LogFiles:
 class Signer:
     """Signs for one log. Any number of processes on one machine may have one; a lock file orders them."""
 
-    def __init__(self, key: SigningKey, signed: Path) -> None:
+    def __init__(self, key: SigningKey, signed: Path, retired: tuple[VerifierKey, ...] = ()) -> None:
         self.key = key
-        self.trust = TrustRoot((key.verifier,))
+        self.trust = TrustRoot((key.verifier, *retired))
         self._signed = signed
 
     @classmethod
@@ -67,9 +76,13 @@ class Signer:
             with _locked(files.key.with_suffix(".lock")):
                 if not files.key.exists():
                     _create(files)
-            return cls(_load(files.key), files.signed)
+            key = load_key(files.key)
+            known = TrustRoot.parse(files.public.read_text()).logs if files.public.exists() else ()
+            return cls(key, files.signed, tuple(one for one in known if one != key.verifier))
         except OSError as error:
             raise LogRefused(f"{error.filename} cannot be used: {error.strerror}") from error
+        except RegistryInputError as error:
+            raise LogRefused(f"{files.public} is damaged ({error}); restore it from a backup") from error
 
     def last_signed(self) -> Checkpoint:
         """Raises `LogRefused` when the record is gone or not of this key."""
@@ -100,11 +113,15 @@ class Signer:
             checkpoint = Checkpoint(self.key.verifier.name, size, root_at(size))
             note = str(self.key.sign_note(checkpoint.text)).encode()
             try:
-                replace_synced(self._signed, note)  # (3)
+                replace_durably(self._signed, note)  # (3)
             except OSError as error:
                 raise LogRefused(f"{self._signed} cannot be written: {error.strerror}") from error
             publish(note)  # (4)
         return checkpoint
+
+    def has_signed(self, note: bytes | None) -> bool:
+        """Whether the key in use, and not one before it, signed this note."""
+        return note is not None and bool(Note.parse(note).signed_by([self.key.verifier]))
 
     def require_extension(self, size: int) -> None:
         """Before anything is changed: the database must not have fewer entries than were signed."""
@@ -118,17 +135,25 @@ class Signer:
 
 def _create(files: LogFiles) -> None:
     private_key = Ed25519PrivateKey.generate()
-    secret = private_key.private_bytes_raw()
     name = f"earmark/{hashlib.sha256(private_key.public_key().public_bytes_raw()).hexdigest()[:12]}"
     key = SigningKey(name, private_key)
     empty = key.sign_note(Checkpoint.empty(name).text)
-    replace_synced(files.signed, str(empty).encode())  # (1)
-    replace_synced(files.key.with_suffix(".pub"), f"{key.verifier}\n".encode(), 0o644)
+    replace_durably(files.signed, str(empty).encode())  # (1)
+    replace_durably(files.public, f"{key.verifier}\n".encode(), 0o644)
+    save_key(files.key, name, private_key)  # (2)
+
+
+def save_key(path: Path, name: str, private_key: Ed25519PrivateKey) -> SigningKey:
+    """Write a private key, mode 0600, durably. Raises OSError."""
+    key = SigningKey(name, private_key)
+    secret = private_key.private_bytes_raw()
     body = {"format": _FORMAT, "public_key": str(key.verifier), "key": secret.hex()}
-    replace_synced(files.key, (json.dumps(body) + "\n").encode())  # (2)
+    replace_durably(path, (json.dumps(body) + "\n").encode())
+    return key
 
 
-def _load(path: Path) -> SigningKey:
+def load_key(path: Path) -> SigningKey:
+    """Raises `LogRefused` for a file that is foreign, damaged or readable by others; OSError."""
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise LogRefused(f"{path} can be read by other users; run: chmod 600 {path}")
     try:

@@ -12,7 +12,6 @@ there whole or not at all; files of a tree that was never signed are overwritten
 """
 
 import contextlib
-import os
 import re
 import secrets
 import threading
@@ -21,6 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
+from audio.durable import sync_folder, write_synced
 from registry.errors import LogDamaged, LogUnavailable
 from registry.log.merkle import HASH_BYTES, complete_root, leaf_hash
 
@@ -163,12 +163,12 @@ class TileFolder:
             data = b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in bundle)
             written.append(self._put(tile_path("entries", number, len(bundle)), data))
         for folder in {path.parent for path in written}:
-            _sync_folder(folder)
+            _sync(folder)
         return new
 
     def publish(self, checkpoint: bytes) -> None:
         """Replace the checkpoint: from now on the tree is public. Durable when it returns."""
-        _sync_folder(self._put(CHECKPOINT, checkpoint).parent)
+        _sync(self._put(CHECKPOINT, checkpoint).parent)
 
     def drop_partials(self, before: int, size: int) -> None:
         """Remove the partial tiles that the tree of `size` made superfluous; `before` was public until now.
@@ -209,7 +209,7 @@ class TileFolder:
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
             _make_folder(target.parent)
-            write_synced(temporary, data)
+            write_synced(temporary, data, 0o644)
             temporary.replace(target)
         except OSError as error:
             raise LogUnavailable(f"{target} cannot be written: {error.strerror}") from error
@@ -219,23 +219,11 @@ class TileFolder:
         return target
 
 
-def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """A new file with its bytes on disk. Raises OSError."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def replace_synced(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put a file in place of another, durably: after a crash either is there whole. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+def _sync(folder: Path) -> None:
     try:
-        write_synced(temporary, data, mode)
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        sync_folder(folder)
+    except OSError as error:
+        raise LogUnavailable(f"{folder} cannot be synced: {error.strerror}") from error
 
 
 def _make_folder(folder: Path) -> None:
@@ -243,17 +231,7 @@ def _make_folder(folder: Path) -> None:
     if not folder.is_dir():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        raise LogUnavailable(f"{folder} cannot be synced: {error.strerror}") from error
-    finally:
-        os.close(descriptor)
+        sync_folder(folder.parent)
 
 
 def _tiles(first: int, items: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from audio.durable import replace_durably
 from registry.errors import LogUnavailable, ProofRefused, Refusal, RegistryInputError
 from registry.log.checkpoint import DECIMAL, Checkpoint
 from registry.log.merkle import HASH_BYTES, is_consistent
 from registry.log.note import Note, SigningKey, VerifierKey, decode_base64
-from registry.log.tiles import replace_synced
 from registry.log.trust import TrustRoot
 
 MAX_PROOF_HASHES = 63
@@ -106,7 +106,7 @@ class Witness:
                 return Answer.CONFLICT, f"{kept.size}\n"
             if not is_consistent(kept.size, checkpoint.size, kept.root, checkpoint.root, asked.proof):  # (4)
                 return Answer.INCONSISTENT, "the proof does not show that this tree extends the last one\n"
-            replace_synced(path, str(note).encode())  # (5)
+            replace_durably(path, str(note).encode())  # (5)
             return Answer.SIGNED, f"{self.key.cosign(note.text.encode(), int(time.time()))}\n"  # (6)
         finally:
             os.close(lock)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psycopg2
 
+from audio.durable import sync_folder
 from registry.errors import DataFolderError
 from registry.postgres.account import Account, private_socket_folder
 from registry.postgres.binaries import Binaries, copy_into, for_cluster
@@ -114,7 +115,7 @@ class Cluster:
                 f"could not create a PostgreSQL cluster in {self.folder}: {done.stderr.strip()}"
             )
         unfinished.rename(self.path)  # a crash after this leaves a whole cluster: initdb has synced its files
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def start_or_attach(self, binaries: Binaries) -> Path:
         """Returns the socket folder of a server that answers; starts one unless it runs.
@@ -296,11 +297,3 @@ def _write(path: Path, text: str) -> None:
     unfinished.write_text(text)
     unfinished.chmod(0o644)
     unfinished.replace(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

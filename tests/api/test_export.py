@@ -14,12 +14,14 @@ import pytest
 
 from api import export
 from api.access.accounts import Scope
-from api.cli.export import FORMATS, STATES
+from api.cli.export import FORMATS
+from api.cli.filters import STATES
 from api.cli.keys import SCOPES
 from api.export import COLUMNS, ExportFormat
 from api.routes.generations import MAX_PAGE, ROWS_HEADER
 from api.schemas import GenerationRecord
 from registry import GenerationFilter, GenerationState, NewGeneration, Registry, RegistryInputError
+from registry.log import Receipt
 from tests.api.conftest import Server
 from tests.api.test_hostile_uploads import assert_problem
 
@@ -106,8 +108,21 @@ def test_no_row_carries_anything_personal_or_internal(server: Server) -> None:
     (record,) = listed(server, limit=1)["generations"]
     assert set(record) == {
         "generation_id", "content_id", "created_at", "system", "system_version", "model", "state",
-        "finished_at", "duration_s",
+        "finished_at", "duration_s", "revoked_at", "log_index", "receipt",
     }  # fmt: skip
+
+
+def test_a_row_has_its_receipt_when_asked(server: Server) -> None:
+    """The auditor's question: what was issued, and how do I know that you cannot deny it?"""
+    (name,) = begin(server.service.registry)
+    assert listed(server, limit=1, receipts=True)["generations"][0]["receipt"] is None  # not public yet
+    server.service.registry.log.wait(uuid.UUID(name))
+    (row,) = listed(server, limit=1, receipts=True)["generations"]
+    receipt = Receipt.parse(row["receipt"].encode())
+    verified = receipt.verify(server.service.registry.log.signer.trust)
+    assert (verified.index, verified.entry["generation_id"]) == (row["log_index"], name)
+    assert receipt.salt is None
+    assert listed(server, limit=1)["generations"][0]["receipt"] is None
 
 
 def exported(server: Server, **asked: object) -> httpx.Response:
@@ -137,7 +152,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
     record = GenerationRecord(
         generation_id=uuid.UUID(int=1), content_id="0" * 12, created_at=datetime(2026, 1, 1, tzinfo=UTC),
         system="+cmd()", system_version="-1", model="@SUM(1)", state=GenerationState.OPEN,
-        finished_at=None, duration_s=-0.0,
+        finished_at=None, duration_s=-0.0, revoked_at=None, log_index=None,
     )  # fmt: skip
     (row,) = csv.DictReader(
         io.StringIO(export.header(ExportFormat.CSV) + export.lines([record], ExportFormat.CSV), newline="")

@@ -234,3 +234,43 @@ def test_wrong_use_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert main(["--data-dir", str(tmp_path), "log", "verify", str(SPEECH)]) == 2
     assert "--key" in capsys.readouterr().err
     assert main(["--data-dir", str(tmp_path), "verify", "--key", "k", str(SPEECH)]) == 2
+
+
+def test_a_rotated_key_is_followed_from_the_old_one(earmark: Earmark, marked: Path, tmp_path: Path) -> None:
+    old = earmark("log", "key").out.strip()
+    proof = tmp_path / "rotation.tlog-proof"
+    assert earmark("log", "rotate-key", "-o", proof).code == 0
+    new = earmark("log", "key").out.strip()
+    assert new != old
+    assert new in earmark("log", "verify", "--key", old, proof).out
+    receipt = marked.with_name("marked.flac.tlog-proof")
+    assert earmark("log", "verify", receipt, marked).code == 0  # the folder's own trust root has both keys
+    assert earmark("mark", SPEECH, "-o", tmp_path / "after.flac").code == 0
+    assert earmark("log", "verify", "--key", new, tmp_path / "after.flac.tlog-proof").code == 0
+    assert earmark("log", "monitor").code == 0
+
+
+def test_an_auditor_gets_each_row_with_its_receipt(earmark: Earmark, marked: Path, tmp_path: Path) -> None:
+    """What did we generate between A and B with model M?"""
+    folder = tmp_path / "receipts"
+    shown = earmark("log", "list", "--json", "--state", "complete", "--receipts", folder)
+    (row,) = json.loads(shown.out)
+    receipt = folder / f"{row['generation_id']}.tlog-proof"
+    assert earmark("log", "verify", receipt).code == 0
+    assert Receipt.parse(receipt.read_bytes()).index == row["log_index"]
+    assert Receipt.parse(receipt.read_bytes()).salt is None
+    for none in (("--before", "2026-01-01T00:00:00Z"), ("--model", "another"), ("--state", "open")):
+        assert json.loads(earmark("log", "list", "--json", *none).out) == []
+
+
+def test_a_revocation_reaches_who_verifies(earmark: Earmark, marked: Path) -> None:
+    """The audio is still ours, and who asks about it hears that it was withdrawn."""
+    before = json.loads(earmark("verify", "--json", marked).out)
+    assert before["generation"]["revoked_at"] is None
+    name = before["generation"]["generation_id"]
+    assert earmark("log", "state", "revocation", "a voice without consent", "--generation", name).code == 0
+    after = json.loads(earmark("verify", "--json", marked).out)
+    assert after["verdict"] == before["verdict"] == "issued_here"
+    assert "revoked on" in after["verdict_reason"]
+    assert after["generation"]["revoked_at"] is not None
+    assert "REVOKED" in earmark("log", "list").out

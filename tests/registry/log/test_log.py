@@ -234,9 +234,9 @@ def test_the_database_refuses_to_change_an_entry(
 
 STEPS: dict[str, tuple[object, str]] = {
     "write a file": (tiles, "write_synced"),
-    "sync a folder": (tiles, "_sync_folder"),
+    "sync a folder": (tiles, "sync_folder"),
     "append to the tiles": (tiles.TileFolder, "append"),
-    "record what is signed": (sys.modules["registry.log.signer"], "replace_synced"),
+    "record what is signed": (sys.modules["registry.log.signer"], "replace_durably"),
     "publish": (tiles.TileFolder, "publish"),
     "remove partial tiles": (tiles.TileFolder, "drop_partials"),
     "sign": (Signer, "sign"),
