@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +19,7 @@ from registry.recording import Recording
 from registry.records import Generation, NewGeneration
 from registry.replica import Replica
 from registry.tables import GenerationState
+from tests.conftest import stop_at_once
 from tests.registry.killed_writer import NUM_SAMPLES
 from tests.registry.plain import (
     HOP_SAMPLES,
@@ -190,9 +189,7 @@ def test_a_server_that_dies_and_returns_costs_a_recording_nothing(data_dir: Path
         owner = OwnerLock(database)
         recording = start(database, owner)
         recording.push(samples[:100_000])
-        os.kill(server.cluster.inhabitants()[0], signal.SIGQUIT)
-        while server.cluster.inhabitants():
-            pass
+        stop_at_once(server.cluster)
         with pytest.raises(DatabaseUnavailable, match="does not answer"):
             recording.push(samples[100_000:150_000])
         with pytest.raises(DatabaseUnavailable):

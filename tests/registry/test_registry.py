@@ -1,6 +1,5 @@
 """The facade, with the real network, index and server: register, look up, follow other processes, restart."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from registry import (
 from registry.database import Database
 from registry.generations import uuid7
 from registry.postgres import EmbeddedServer
+from tests.conftest import stop_at_once
 from tests.registry.plain import speech
 
 NEW = NewGeneration("test", "1", "none", 24_000)
@@ -260,9 +260,7 @@ def test_a_server_that_is_stopped_at_once_loses_nothing_and_is_used_again(data_d
         before = registry.register(speech(96_000, 1), 24_000)
         left_open = registry.begin(NEW).generation_id
         assert registry._server is not None
-        os.kill(registry._server.cluster.inhabitants()[0], signal.SIGQUIT)
-        while registry._server.cluster.inhabitants():
-            pass
+        stop_at_once(registry._server.cluster)
         for call in (lambda: registry.generations(1), lambda: registry.begin(NEW), registry.index.catch_up):
             with pytest.raises(DatabaseUnavailable, match="does not answer"):
                 call()
@@ -282,9 +280,7 @@ def test_a_registry_whose_server_is_gone_can_still_be_closed(data_dir: Path) -> 
     with pytest.raises(DatabaseUnavailable), Registry.open(data_dir) as registry:
         registry.begin(NEW)
         assert registry._server is not None
-        os.kill(registry._server.cluster.inhabitants()[0], signal.SIGQUIT)
-        while registry._server.cluster.inhabitants():
-            pass
+        stop_at_once(registry._server.cluster)
         registry.generations(1)
     with Registry.open(data_dir) as registry:
         assert registry.generations(1)[0].state is GenerationState.ABORTED

@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from registry.postgres import EmbeddedServer
 server = EmbeddedServer.attach(Path(sys.argv[1]))
-print(server.cluster.inhabitants()[0] and min(server.cluster.inhabitants()), flush=True)
+print(*(server.cluster.path / "postmaster.pid").read_text().split()[:1], flush=True)
 sys.stdin.read()
 server.detach()
 """
