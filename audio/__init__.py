@@ -14,6 +14,7 @@ from audio.opus_decoder import OpusDecoder, StreamLimits
 from audio.rates import SAMPLE_RATE_HZ
 from audio.resample import resample
 from audio.sandbox import DecodeLimits
+from audio.wav_stream import WavWriter, wav_header
 
 __all__ = [
     "SAMPLE_RATE_HZ",
@@ -31,10 +32,12 @@ __all__ = [
     "PacketReader",
     "SourceInfo",
     "StreamLimits",
+    "WavWriter",
     "decode",
     "decode_native",
     "encode",
     "media_type",
     "resample",
+    "wav_header",
     "writable_containers",
 ]

@@ -4,13 +4,24 @@
     row = dialogue.open(seed=7)
     spoken = dialogue.step({row: frame_T})
 
-What it says is raw: marking, registering and encoding it is `api.marking`'s work.
+    speaker = Speaker.load("voice")
+    for speech_T in speaker.say(speaker.read("Good morning."), seed=7): ...
+
+What they say is raw: marking, registering and encoding it is `api.marking`'s work.
 """
 
 from generation.dialogue import Dialogue, Spoken
-from generation.errors import CheckpointError, FrameError, GenerationError, NoFreeStream, UnknownStream
+from generation.errors import (
+    CheckpointError,
+    FrameError,
+    GenerationError,
+    NoFreeStream,
+    SpeechRequestError,
+    UnknownStream,
+)
 from generation.mimi import Mimi, MimiConfig
 from generation.moshi import Moshi, MoshiConfig, NoiseSource, Sampling, Stepper
+from generation.speaker import Speaker, SpeechRequest
 
 __all__ = [
     "CheckpointError",
@@ -24,6 +35,9 @@ __all__ = [
     "NoFreeStream",
     "NoiseSource",
     "Sampling",
+    "Speaker",
+    "SpeechRequest",
+    "SpeechRequestError",
     "Spoken",
     "Stepper",
     "UnknownStream",

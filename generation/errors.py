@@ -4,6 +4,7 @@
     ├── CheckpointError      a file is missing, cut short, of another model, or says something unknown
     ├── FrameError           a chunk does not fit: wrong shape, or no whole number of frames
     ├── TrainingDataError    a tool, a text or a recording that training needs is missing or damaged
+    ├── SpeechRequestError   this text, style or voice cannot be spoken
     ├── NoFreeStream         every row of the model is taken
     └── UnknownStream        that row is not open
 
@@ -25,6 +26,10 @@ class FrameError(GenerationError):
 
 class TrainingDataError(GenerationError):
     """Training data cannot be made or read: install what the message names, or name another folder."""
+
+
+class SpeechRequestError(GenerationError):
+    """What was asked to be said cannot be: ask for something else."""
 
 
 class NoFreeStream(GenerationError):

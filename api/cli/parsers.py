@@ -18,6 +18,11 @@ def positive_int(text: str) -> int:
     return number
 
 
+def whole_number(text: str) -> int:
+    """At least 0, for `type=`. Raises what argparse shows as one sentence."""
+    return 0 if text == "0" else positive_int(text)
+
+
 def hours(text: str) -> float:
     """A length of time from 0 to 10,000 hours, for `type=`. Raises what argparse shows as one sentence."""
     try:

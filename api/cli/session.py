@@ -11,7 +11,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from api.cli.errors import CommandError, UsageError
 
@@ -88,22 +88,32 @@ def read_input(name: str) -> bytes:
 
 
 def write_output(name: str, data: bytes) -> None:
-    """Write to a file, whole or not at all, or to standard output for `-`.
+    """Write to a file, whole or not at all, or to standard output for `-`."""
+    with open_output(name) as file:
+        file.write(data)
+        file.flush()
 
-    A crash before the rename leaves a hidden `.part` file beside the target and the target as it was.
+
+@contextlib.contextmanager
+def open_output(name: str) -> Iterator[BinaryIO]:
+    """A file that appears under its name when the block ends well, or standard output for `-`.
+
+    A crash before the rename leaves a hidden `.part` file beside the target; it and an error leave the target
+    as it was. Raises CommandError when it cannot be written.
     """
     if name == STANDARD_STREAM:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        yield sys.stdout.buffer
         return
     target = Path(name)
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            yield file
         partial.replace(target)
     except OSError as exc:
-        partial.unlink(missing_ok=True)
         raise CommandError(f"{name} cannot be written: {exc.strerror}; name another file with -o") from exc
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def refuse_terminal(name: str) -> None:

@@ -1,9 +1,9 @@
-"""`earmark train`: make training speech, train the codec, or train the fingerprint network."""
+"""`earmark train`: make training speech, train the codec, the voice, or the fingerprint network."""
 
 import argparse
 from pathlib import Path
 
-from api.cli.parsers import Subparsers, hours, positive_int
+from api.cli.parsers import Subparsers, hours, positive_int, whole_number
 from api.cli.progress import Progress
 from api.cli.session import print_json, wants_json
 
@@ -37,6 +37,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     fingerprint.set_defaults(run=run_fingerprint)
     _add_data_parser(networks, common)
     _add_codec_parser(networks, common)
+    _add_speech_parser(networks, common)
 
 
 def _add_codec_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -75,6 +76,69 @@ def run_codec(args: argparse.Namespace) -> int:
         steps=args.steps,
         frozen_from=args.frozen_from,
         adversarial_from=args.adversarial_from,
+        threads=args.threads,
+        device=args.device,
+    )
+    with Progress("training") as progress:
+        figures = run_training(run, progress.note)
+    return _print_figures(args, figures)
+
+
+def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
+    speech = networks.add_parser(
+        "speech",
+        parents=[common],
+        help="the small voice that `earmark say` speaks with",
+        description="Trains Moshi's architecture at a small size on the codes of a codec that no longer "
+        "change, and writes OUT/model; a run that was stopped goes on from its checkpoint, and so does one "
+        "with more steps. The stages follow each other: text alone, text and speech of all voices, then "
+        "mostly one voice.",
+    )
+    speech.add_argument("data", type=Path, metavar="SPEECH", help="what `earmark train data` made")
+    speech.add_argument(
+        "--codec", type=Path, required=True, metavar="FILE", help="codec.safetensors of `earmark train codec`"
+    )
+    speech.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
+    )
+    for stage, default in (("text", 0), ("joint", 0), ("say", 5_000)):
+        speech.add_argument(
+            f"--{stage}-steps",
+            type=whole_number,
+            default=default,
+            metavar="N",
+            help=f"steps of the stage `{stage}` (default: {default})",
+        )
+    speech.add_argument(
+        "--voice", default="kathleen", metavar="NAME", help="whose voice it will be (default: %(default)s)"
+    )
+    speech.add_argument(
+        "--other",
+        action="append",
+        metavar="NAME",
+        help="a voice to train on besides, may be repeated (default: all there are)",
+    )
+    speech.add_argument("--neutral", action="store_true", help="leave out what is not neutral")
+    speech.add_argument(
+        "--threads", type=positive_int, default=2, metavar="N", help="processor threads (default: 2)"
+    )
+    speech.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+    speech.set_defaults(run=run_speech)
+
+
+def run_speech(args: argparse.Namespace) -> int:
+    """Prints the cross-entropies on held-out sentences. Codes are cached in OUT, 1 MB for an hour."""
+    from generation.train.speech.config import SpeechRun, Stage
+    from generation.train.speech.loop import run_speech as run_training
+
+    run = SpeechRun(
+        data=args.data,
+        codec=args.codec,
+        out=args.output,
+        steps={stage: getattr(args, f"{stage}_steps") for stage in Stage},
+        voice=args.voice,
+        others=None if args.other is None else tuple(args.other),
+        styled=not args.neutral,
         threads=args.threads,
         device=args.device,
     )

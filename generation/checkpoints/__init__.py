@@ -6,6 +6,7 @@ from generation.checkpoints.loading import (
     load_mimi,
     load_moshi,
     load_tokenizer,
+    read_mimi,
     usual_conditions,
 )
 from generation.checkpoints.names import published_state
@@ -19,6 +20,7 @@ __all__ = [
     "load_moshi",
     "load_tokenizer",
     "published_state",
+    "read_mimi",
     "usual_conditions",
     "write_checkpoint",
 ]

@@ -5,10 +5,11 @@ Source: kyutai-labs/moshi@e6a55d2, models/loaders.py and run_inference.py.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from generation.checkpoints.fields import Fields
 from generation.errors import CheckpointError
-from generation.moshi.conditions import ConditionConfig
+from generation.moshi.conditions import ConditionConfig, Conditions
 
 PREFIX = "condition_provider."  # of their keys in the language model's file
 
@@ -66,3 +67,23 @@ def _condition(fields: Fields, dim: int) -> ConditionConfig:
     )
     inner.finish()
     return config
+
+
+def published_conditions(conditions: Conditions) -> dict[str, Any]:
+    """The fields that `parse_conditions` reads as these."""
+    names = list(conditions.configs)
+    described = {name: _published(config) for name, config in conditions.configs.items()}
+    return {"conditioners": described, "fuser": {"sum": names}}
+
+
+def _published(config: ConditionConfig) -> dict[str, Any]:
+    kind = "tensor" if config.num_values is None else "lut"
+    inner: dict[str, Any] = {
+        "dim": config.dim,
+        "learn_padding": config.learnt_default,
+        "force_linear": config.projected,
+    }
+    if config.num_values is not None:
+        inner |= {"n_bins": config.num_values, "tokenizer": "noop"}
+        inner |= {"possible_values": list(config.values)} if config.values else {}
+    return {"type": kind, kind: inner}

@@ -4,6 +4,8 @@
 (4) make room for int8 weights; (5) tensor by tensor: read, move and cast, change, round; (6) hand them over.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from generation.checkpoints.maps import linear_maps, make_int8
 from generation.checkpoints.names import MIMI_RENAMES, MOSHI_RENAMES, Source, sources
 from generation.checkpoints.weights import WeightFile, check, to
 from generation.errors import CheckpointError
-from generation.mimi import Mimi
+from generation.mimi import Mimi, MimiConfig
 from generation.moshi import Moshi
 from generation.moshi.conditions import Conditions
 from generation.moshi.config import TEXT_END, TEXT_PADDING
@@ -28,10 +30,15 @@ def load_mimi(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Mim
 
     Raises CheckpointError.
     """
-    file = WeightFile(checkpoint.mimi_path)
+    return read_mimi(checkpoint.mimi_path, checkpoint.mimi, checkpoint.num_codebooks, device)
+
+
+def read_mimi(path: Path, config: MimiConfig, num_codebooks: int, device: torch.device | str = "cpu") -> Mimi:
+    """A codec from its file alone, as `load_mimi`. Raises CheckpointError."""
+    file = WeightFile(path)
     found = sources(file.keys, MIMI_RENAMES)
     with torch.device("meta"):
-        mimi = Mimi(checkpoint.mimi, checkpoint.num_codebooks)
+        mimi = Mimi(config, num_codebooks)
     check(file, found, mimi)
     convert = to(torch.device(device), torch.float32)
     state = {name: convert(name, source.read(file)) for name, source in found.items()}

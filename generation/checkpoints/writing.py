@@ -7,33 +7,49 @@ the old checkpoint, or a folder without config.json, whose weights fit nothing t
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor
 
 from generation.checkpoints.checkpoint import CONFIG_NAME, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from generation.checkpoints.conditions import PREFIX, published_conditions
 from generation.checkpoints.mimi_config import published_mimi
 from generation.checkpoints.moshi_config import published_moshi
 from generation.checkpoints.names import published_state
 from generation.mimi import Mimi
-from generation.moshi import Moshi, Sampling
+from generation.moshi import Guidance, Moshi, Sampling
+from generation.moshi.conditions import Conditions
 
 MIMI_CONFIG_NAME = "mimi_config.json"
 
 
 def write_checkpoint(
-    folder: Path, moshi: Moshi, mimi: Mimi, tokenizer: bytes, sampling: Sampling | None = None
+    folder: Path,
+    moshi: Moshi,
+    mimi: Mimi,
+    tokenizer: bytes,
+    sampling: Sampling | None = None,
+    *,
+    guidance: Guidance | None = None,
+    conditions: Conditions | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write both models and the tokenizer (the bytes of a sentencepiece model). Replaces what is there.
 
-    `sampling`: what generation uses unless told otherwise. Raises OSError.
+    `sampling` and `guidance`: what generation uses unless told otherwise; `conditions` go into the language
+    model's file; `dtype` of all weights, None: as they are. Raises OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_NAME).unlink(missing_ok=True)
-    _write_weights(folder / MOSHI_NAME, moshi)
-    _write_weights(folder / MIMI_NAME, mimi)
+    weights = published_state(moshi)
+    if conditions is not None:
+        weights |= {PREFIX + name: value.contiguous() for name, value in conditions.state_dict().items()}
+    _write_weights(folder / MOSHI_NAME, weights, dtype)
+    _write_weights(folder / MIMI_NAME, published_state(mimi), dtype)
     _write(folder / TOKENIZER_NAME, tokenizer)
     _write_json(folder / MIMI_CONFIG_NAME, published_mimi(mimi.config))
     names = {
@@ -42,8 +58,10 @@ def write_checkpoint(
         "mimi_name": MIMI_NAME,
         "mimi_config_name": MIMI_CONFIG_NAME,
         "tokenizer_name": TOKENIZER_NAME,
-        "lm_gen_config": _published_sampling(sampling or Sampling()),
+        "lm_gen_config": _published_sampling(sampling or Sampling()) | _published_guidance(guidance),
     }
+    if conditions is not None:
+        names |= published_conditions(conditions)
     _write_json(folder / CONFIG_NAME, names | published_moshi(moshi.config))
 
 
@@ -56,9 +74,17 @@ def _published_sampling(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _write_weights(path: Path, model: nn.Module) -> None:
+def _published_guidance(guidance: Guidance | None) -> dict[str, Any]:
+    if guidance is None:
+        return {}
+    masked = {} if guidance.masked_frames is None else {"cfg_is_masked_until": [guidance.masked_frames]}
+    return {"cfg_coef": guidance.coefficient, "cfg_is_no_text": guidance.without_text} | masked
+
+
+def _write_weights(path: Path, weights: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
     partial = path.with_suffix(".partial")
-    save_file(published_state(model), partial, metadata={"format": "pt"})
+    tensors = {name: value if dtype is None else value.to(dtype) for name, value in weights.items()}
+    save_file(tensors, partial, metadata={"format": "pt"})
     partial.replace(path)
 
 

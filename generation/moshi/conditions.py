@@ -72,7 +72,7 @@ class Conditions(nn.Module):
 
     def __init__(self, configs: Mapping[str, ConditionConfig], dim: int) -> None:
         super().__init__()
-        self.dim = dim
+        self.configs, self.dim = dict(configs), dim
         self.conditioners = nn.ModuleDict({name: Condition(config, dim) for name, config in configs.items()})
 
     def forward(self, rows: Sequence[Mapping[str, ConditionValue]]) -> Tensor:

@@ -23,11 +23,13 @@ def test_the_public_names_are_these() -> None:
             "SAMPLE_RATE_HZ",
             "SourceInfo",
             "StreamLimits",
+            "WavWriter",
             "decode",
             "decode_native",
             "encode",
             "media_type",
             "resample",
+            "wav_header",
             "writable_containers",
         ]
     )

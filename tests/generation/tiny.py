@@ -19,8 +19,10 @@ from sentencepiece import SentencePieceTrainer
 
 from generation.checkpoints import write_checkpoint
 from generation.mimi import Mimi, MimiConfig
-from generation.moshi import DepthConfig, Moshi, MoshiConfig
+from generation.moshi import DepthConfig, Guidance, Moshi, MoshiConfig
+from generation.moshi.conditions import Conditions
 from generation.streaming import TransformerConfig
+from generation.train.speech.config import condition_configs
 
 AUDIO_VOCABULARY = 32
 TEXT_VOCABULARY = 312
@@ -64,6 +66,20 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0, **overrides: Any) -> Path
         torch.manual_seed(seed)
         moshi, mimi = Moshi(replace(TINY_MOSHI, **overrides)), Mimi(mimi_config)
     write_checkpoint(folder, moshi, mimi, tiny_tokenizer())
+    return folder
+
+
+def write_tiny_voice(folder: Path, seed: int = 0) -> Path:
+    """The same as `earmark train speech` writes it: no user, styles and voices, guided by its text."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = replace(TINY_MOSHI, num_audio=8, delays=TINY_MOSHI.delays[:9])
+        moshi, mimi = Moshi(config), Mimi(TINY_MIMI)
+        conditions = Conditions(condition_configs(("kathleen", "other")), config.temporal.dim)
+    guidance = Guidance(1.5, without_text=True)
+    write_checkpoint(
+        folder, moshi, mimi, tiny_tokenizer(), guidance=guidance, conditions=conditions, dtype=torch.float16
+    )
     return folder
 
 

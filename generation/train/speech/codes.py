@@ -1,0 +1,101 @@
+"""Training speech as the frozen codec's codes, made once and kept.
+
+    FOLDER/codes-1f3a…/VOICE-0007-neutral.npy     int16 [K, F], the neutral utterances of that shard in order
+    FOLDER/codes-1f3a…/VOICE-0007-styled.npy      the others
+
+The name holds a hash of everything that decides a code: the codec's encoder and codebooks, but not its
+decoder, which may go on learning. Each utterance has LEAD_IN frames of silence before it, in which its text
+can begin, and TAIL behind. Each file appears whole (durable.py); a run that was stopped makes the others.
+Dimension key: K codebooks, F frames.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audio.durable import write_durably
+from generation.mimi import Mimi
+from generation.train.data.cache import Row, SpeechCache
+
+LEAD_IN = 6
+TAIL = 4
+_MAKES_SOUND = ("decoder.", "decoder_transformer.", "upsample.")
+Report = Callable[[str], None]
+
+
+def codes_name(mimi: Mimi) -> str:
+    """16 hex digits: equal for codecs that give the same codes."""
+    digest = hashlib.sha256(f"{LEAD_IN} {TAIL}".encode())
+    for name, tensor in sorted(mimi.state_dict().items()):
+        if not name.startswith(_MAKES_SOUND):
+            digest.update(name.encode())
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+    return f"codes-{digest.hexdigest()[:16]}"
+
+
+class CodeCache:
+    """The codes of some utterances of a speech folder."""
+
+    def __init__(
+        self, speech: SpeechCache, rows: Iterable[Row], mimi: Mimi, folder: Path, report: Report
+    ) -> None:
+        """Makes what is not there yet: 35 s of a processor core for 1,000 s of speech."""
+        self._frame_samples = mimi.config.frame_samples
+        self._folder = folder / codes_name(mimi)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        wanted = sorted({_file(row) for row in rows})
+        parts: dict[str, list[Row]] = {name: [] for name in wanted}
+        for row in speech.rows:
+            if _file(row) in parts:
+                parts[_file(row)].append(row)
+        self._starts: dict[tuple[str, int], int] = {}
+        self._codes: dict[str, NDArray[np.int16]] = {}
+        for name in wanted:
+            self._codes[name] = self._load(name, parts[name], speech, mimi, report)
+
+    def _load(
+        self, name: str, rows: list[Row], speech: SpeechCache, mimi: Mimi, report: Report
+    ) -> NDArray[np.int16]:
+        start = 0
+        for row in rows:
+            self._starts[row.shard, row.start] = start
+            start += self.num_frames(row)
+        path = self._folder / name
+        if not path.exists():
+            encoded = [_encode(mimi, speech, row, self.num_frames(row)) for row in rows]
+            # A crash here leaves at most a .part file, which the next run overwrites.
+            write_durably(path, lambda file: np.save(file, np.concatenate(encoded, axis=1)))
+            report(f"encoded {name}")
+        codes_KF: NDArray[np.int16] = np.load(path)
+        return codes_KF
+
+    def num_frames(self, row: Row) -> int:
+        """Of an utterance with its silence."""
+        return LEAD_IN + -(-row.length // self._frame_samples) + TAIL
+
+    def codes(self, row: Row) -> NDArray[np.int16]:
+        """int16 [K, F]."""
+        start = self._starts[row.shard, row.start]
+        return self._codes[_file(row)][:, start : start + self.num_frames(row)]
+
+
+def _file(row: Row) -> str:
+    """Neutral speech lies apart, so that a run may begin with it alone."""
+    return f"{row.shard}-{'neutral' if row.style == 'neutral' else 'styled'}.npy"
+
+
+@torch.no_grad()
+def _encode(mimi: Mimi, speech: SpeechCache, row: Row, num_frames: int) -> NDArray[np.int16]:
+    samples = mimi.config.frame_samples
+    padded_T = np.zeros(num_frames * samples, np.float32)
+    padded_T[LEAD_IN * samples :][: row.length] = speech.read(row).wav_T
+    config = mimi.config.transformer
+    ring = config.context + mimi.config.resample_stride * num_frames if config else None
+    device = next(mimi.parameters()).device
+    wav_BT = torch.from_numpy(padded_T)[None].to(device)
+    codes_BKF = mimi.encode(mimi.open(1, ring=ring), wav_BT)
+    return codes_BKF[0].cpu().numpy().astype(np.int16)

@@ -1,0 +1,63 @@
+"""What is trained: the language model and its conditions, and how they begin.
+
+    text_emb[piece] = sum over its letters of v[letter, place from the front] + v[letter, from the back]
+
+An hour of speech holds most pieces a few times and many not at all; what is learned of the letters of the
+frequent ones then reaches the rare ones. It is a beginning only: nothing ties them together later. The maps
+back into the residual stream begin small.
+Source for the maps: GPT-2 (Radford et al., 2019, sec. 2.3). Dimension key: V vocabulary, E width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from generation.moshi import Moshi, MoshiConfig
+from generation.moshi.conditions import ConditionConfig, Conditions
+from generation.text import Text
+
+_PLACES = 6  # from either end; beyond, the last one
+
+
+class Voice(nn.Module):
+    """Both, as one set of parameters."""
+
+    def __init__(self, config: MoshiConfig, conditions: dict[str, ConditionConfig]) -> None:
+        super().__init__()
+        self.moshi = Moshi(config)
+        self.conditions = Conditions(conditions, config.temporal.dim)
+
+    @torch.no_grad()
+    def follow(self, other: "Voice", share: float) -> None:
+        """Move every parameter by `share` of the way to another's: a running mean over its steps."""
+        for own, its in zip(self.parameters(), other.parameters(), strict=True):
+            own.lerp_(its, share)
+
+
+@torch.no_grad()
+def begin(model: Moshi, text: Text) -> None:
+    """Change the weights of a model as PyTorch made it."""
+    for transformer in (model.transformer, model.depformer):
+        for name, weight in transformer.named_parameters():
+            if "out_proj" in name or "linear_out" in name:
+                weight.mul_((2 * transformer.config.num_layers) ** -0.5)
+    for embedding in (model.text_emb, model.depformer_text_emb):
+        spelled_VE = _spelled(text, embedding.weight.shape[1])
+        has_letters_V = spelled_VE.any(dim=1)
+        scale = embedding.weight.std() / spelled_VE[has_letters_V].std()
+        embedding.weight[: len(spelled_VE)].add_(scale * spelled_VE.to(embedding.weight.device))
+
+
+def _spelled(text: Text, width: int) -> Tensor:
+    """Zeros for tokens without letters."""
+    pieces = [text.piece(token) for token in range(text.vocabulary)]
+    letters = {letter: number for number, letter in enumerate(sorted(set("".join(pieces))))}
+    vectors_LPE = torch.randn(len(letters), 2 * _PLACES, width)
+    spelled_VE = torch.zeros(len(pieces), width)
+    for token, piece in enumerate(pieces):
+        for index, letter in enumerate(piece):
+            front, back = min(index, _PLACES - 1), min(len(piece) - 1 - index, _PLACES - 1)
+            spelled_VE[token] += vectors_LPE[letters[letter], front]
+            spelled_VE[token] += vectors_LPE[letters[letter], _PLACES + back]
+        if piece:
+            spelled_VE[token] /= len(piece) ** 0.5
+    return spelled_VE

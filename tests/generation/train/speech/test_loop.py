@@ -1,0 +1,198 @@
+"""A tiny voice trained for a few steps on synthetic speech, with a tiny codec: stages, resuming, results."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from generation import Speaker
+from generation.checkpoints import published_state, read_mimi
+from generation.errors import TrainingDataError
+from generation.mimi import Mimi
+from generation.moshi import Moshi
+from generation.moshi.config import TEXT_PADDING, ZERO_TOKEN
+from generation.text import Text
+from generation.train.data.cache import SpeechCache, write_shard
+from generation.train.data.item import Part, SpokenSentence, Word
+from generation.train.speech import codes
+from generation.train.speech.codes import LEAD_IN, TAIL, CodeCache, codes_name
+from generation.train.speech.config import SpeechRun, Stage
+from generation.train.speech.loop import SpeechTraining, run_speech
+from generation.train.speech.voice import begin
+from tests.generation.tiny import TINY_MIMI, TINY_MOSHI, tiny_tokenizer
+
+STEPS = {Stage.TEXT: 1, Stage.JOINT: 2, Stage.SAY: 3}
+
+
+def _sentence(voice: str, number: int) -> SpokenSentence:
+    rng = np.random.default_rng(number)
+    wav_T = rng.normal(0, 0.1, 24_000).astype(np.float32)
+    text = ("hello there.", "how are you?", "it rains.")[number % 3]
+    edges = np.linspace(0.0, 0.9, len(text.split()) + 1)
+    words = tuple(
+        Word(w, float(a), float(b)) for w, a, b in zip(text.split(), edges, edges[1:], strict=False)
+    )
+    return SpokenSentence(text, words, wav_T, voice, ("neutral", "fast")[number % 2])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
+    root = tmp_path_factory.mktemp("speech")
+    data = root / "data"
+    data.mkdir()
+    for voice in ("kathleen", "slt"):
+        items = [(_sentence(voice, number), Part.TRAIN) for number in range(6)]
+        items += [(_sentence(voice, 6), Part.TEST)]
+        write_shard(data, f"{voice}-0000", items, 0)
+    (data / "tokenizer.model").write_bytes(tiny_tokenizer())
+    torch.manual_seed(1)
+    save_file(published_state(Mimi(TINY_MIMI)), root / "codec.safetensors")
+    model = replace(TINY_MOSHI, num_audio=8, delays=TINY_MOSHI.delays[:9])
+    return SpeechRun(
+        data,
+        root / "codec.safetensors",
+        root / "out",
+        STEPS,
+        model=model,
+        mimi=TINY_MIMI,
+        frames=100,
+        warm_steps=1,
+    )
+
+
+def _training(run: SpeechRun) -> SpeechTraining:
+    """A run at its beginning; its codes are made once."""
+    (run.out / "checkpoint.safetensors").unlink(missing_ok=True)
+    return SpeechTraining(run)
+
+
+def test_a_run_goes_through_its_stages_and_leaves_a_voice_that_speaks(run: SpeechRun) -> None:
+    _training(run)
+    lines: list[str] = []
+    figures = run_speech(run, lines.append)
+    assert figures.keys() == {"text", *(f"audio_{k}" for k in range(1, 9))}
+    assert all(np.isfinite(value) for value in figures.values())
+    assert [run.stage(step).value for step in range(6)] == ["text", "joint", "joint", "say", "say", "say"]
+    speaker = Speaker.load(run.out / "model")
+    assert speaker.choices("voice") == ("kathleen", "slt")
+    assert len(next(speaker.say(speaker.read("Hello there.", style="fast"), seed=1))) == 1920
+
+
+def test_a_stopped_run_takes_the_step_it_would_have_taken(run: SpeechRun) -> None:
+    """In every stage: a checkpoint that forgot a moment, a condition or the stage would change the next."""
+    for num_steps in (1, 2, 4):
+        training = _training(run)
+        for _ in range(num_steps):
+            training.update()
+        training.save()
+        expected = training.update()
+        again = SpeechTraining(run)
+        assert again.step == num_steps
+        assert again.update() == pytest.approx(expected, rel=1e-5)
+        state = training.average.state_dict()
+        for name, value in again.average.state_dict().items():
+            torch.testing.assert_close(value, state[name])
+
+
+def test_training_learns(run: SpeechRun) -> None:
+    """Twelve sentences by heart: losses that fall only where they are measured wrongly would not."""
+    longer = replace(run, steps={Stage.SAY: 60}, learning_rate=5e-3, text_drop=0.0, noise=0.0)
+    training = _training(longer)
+    seen = [training.update() for _ in range(60)]
+    for name in ("text", "semantic", "acoustic"):
+        first, last = (np.mean([one[name] for one in part]) for part in (seen[:5], seen[-5:]))
+        assert last < 0.9 * first, name
+
+
+def test_the_text_stage_hears_no_speech_and_the_say_stage_prefers_its_voice(run: SpeechRun) -> None:
+    training = _training(replace(run, voice_share=1.0))
+    text, joint, say = (training.sentences.draw(step) for step in (0, 1, 3))
+    assert bool((text.tokens_BRF[:, 1:] == ZERO_TOKEN).all())
+    assert {row["voice"] for row in joint.conditions} == {"kathleen", "slt"}
+    assert {row["voice"] for row in say.conditions} == {"kathleen"}
+    again = training.sentences.draw(3)
+    assert torch.equal(say.tokens_BRF, again.tokens_BRF)
+    for batch in (joint, say):
+        _, _, F = batch.tokens_BRF.shape
+        for tokens_RF, length in zip(batch.tokens_BRF, batch.lengths_B, strict=True):
+            assert bool((tokens_RF[1:, :length] >= 0).all())
+            assert bool((tokens_RF[0, length:] == TEXT_PADDING).all())
+            assert LEAD_IN + TAIL < length <= F
+
+
+def test_a_run_may_begin_with_neutral_speech_of_one_voice_and_go_on_with_all(run: SpeechRun) -> None:
+    """The sizes of the model must not depend on what is trained on first."""
+    few = _training(replace(run, others=(), styled=False))
+    assert {(c["voice"], c["style"]) for c in few.sentences.draw(1).conditions} == {("kathleen", "neutral")}
+    few.update()
+    few.save()
+    more = SpeechTraining(run)
+    drawn = [c for step in range(1, 6) for c in more.sentences.draw(step).conditions]
+    assert {(c["voice"], c["style"]) for c in drawn} >= {("slt", "fast"), ("kathleen", "neutral")}
+    assert np.isfinite(more.update()["text"])
+
+
+def test_what_is_published_is_the_mean_of_the_weights(run: SpeechRun) -> None:
+    training = _training(replace(run, averaging=0.5))
+    weights = [training.voice.moshi.out_norm.state_dict()["alpha"].clone()]
+    for _ in range(2):
+        training.update()
+        weights.append(training.voice.moshi.out_norm.state_dict()["alpha"].clone())
+    first = weights[0] * 0.1 + weights[1] * 0.9  # the first steps are kept less: 1 / 10, 2 / 11
+    expected = first * (2 / 11) + weights[2] * (9 / 11)
+    torch.testing.assert_close(training.average.moshi.out_norm.state_dict()["alpha"], expected)
+    assert not torch.equal(expected, weights[2])
+
+
+def test_words_that_are_spelled_alike_begin_near_each_other(run: SpeechRun) -> None:
+    """Half of a vector is the letters'; the two share four of six: 1/3 on average. Over 50 models of width
+    32, whose means spread by 0.025."""
+    text = Text.load(run.data / "tokenizer.model")
+    pieces = {text.piece(token): token for token in range(text.vocabulary)}
+    alike, unlike = [], []
+    for seed in range(50):
+        torch.manual_seed(seed)
+        model = Moshi(run.model)
+        begin(model, text)
+        weight = torch.nn.functional.normalize(model.text_emb.weight.detach(), dim=1)
+        alike.append(float(weight[pieces[" to"]] @ weight[pieces[" mo"]]))
+        unlike.append(float(weight[pieces[" to"]] @ weight[pieces["z"]]))
+    assert 0.2 < np.mean(alike) < 0.46
+    assert abs(np.mean(unlike)) < 0.12
+
+
+def test_codes_are_those_of_the_codec_and_are_made_once(
+    run: SpeechRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = SpeechCache(run.data)
+    mimi = read_mimi(run.codec, TINY_MIMI, 8)
+    cache = CodeCache(speech, speech.rows, mimi, tmp_path, lambda _: None)
+    row = speech.rows[3]
+    wav_T = np.pad(speech.read(row).wav_T, (LEAD_IN * 1920, TAIL * 1920 + -row.length % 1920))
+    codes_BKF, _ = mimi.run(torch.from_numpy(wav_T)[None])
+    assert np.array_equal(cache.codes(row), codes_BKF[0].numpy())
+    monkeypatch.setattr(codes, "_encode", None)  # a second use would call it
+    again = CodeCache(speech, speech.rows, mimi, tmp_path, lambda _: None)
+    assert np.array_equal(again.codes(row), cache.codes(row))
+
+
+def test_a_decoder_may_go_on_learning_and_an_encoder_may_not() -> None:
+    """Codes of another encoder under the same name would be trained on in silence."""
+    torch.manual_seed(2)
+    mimi = Mimi(TINY_MIMI)
+    name = codes_name(mimi)
+    with torch.no_grad():
+        next(mimi.decoder.parameters()).add_(1.0)
+    assert codes_name(mimi) == name
+    with torch.no_grad():
+        next(mimi.encoder.parameters()).add_(1.0)
+    assert codes_name(mimi) != name
+
+
+def test_a_folder_without_the_voice_is_refused(run: SpeechRun, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.model").write_bytes(tiny_tokenizer())
+    with pytest.raises(TrainingDataError, match="train data"):
+        SpeechTraining(replace(run, data=tmp_path))
