@@ -1,8 +1,9 @@
 """Tell whether audio came from here, and how sure each technique is. The order, with the numbers used below:
 
 (0) decode in the sandbox; (1) too short or silent: inconclusive; (2) keyed mark: p-value, payload,
-segments; (3) public mark; (4) fingerprint: matches with offsets; (5) registry: look the payload up; (6)
-agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
+segments; a change of speed or pitch that it gives away is undone for (4) to (6); (3) public mark; (4)
+fingerprint: matches with offsets; (5) registry: look the payload up; (6) agreement of (2), (4) and (5), span
+by span; (7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
@@ -23,6 +24,7 @@ from api import evidence
 from api.agreement import WHOLE, agreement, is_clear
 from api.audible import Audible, audible
 from api.evidence import Named
+from api.issued_time import as_issued, in_submitted_time
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
 from api.signing import LIMIT
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
@@ -39,7 +41,7 @@ MAX_NAMED = 4
 """Content ids that are looked up for one file, longest marked first; a splice of more is judged by these."""
 
 LIMITS = (
-    "Speed or pitch changes, heavy noise and very low bit rates can hide the mark and the fingerprint.",
+    "Heavy noise, very low bit rates and speeds beyond 0.8 to 1.25 can hide the mark and the fingerprint.",
     "A mark can be removed or copied; no technique here is proof by itself.",
     LIMIT,
 )
@@ -66,7 +68,8 @@ def detect(
         return _result(data, decoded, evidence.unjudged(registry, detector, reason), judgement, None)
     mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
     shown = detector.public.detect(decoded.wav_T, SAMPLE_RATE_HZ) if detector.public else None  # (3)
-    prepared = registry.prepare(decoded.wav_T, SAMPLE_RATE_HZ)
+    issued_T = as_issued(decoded.wav_T, mark.warp)
+    heard, prepared = audible(issued_T), registry.prepare(issued_T, SAMPLE_RATE_HZ)
     searched = _search(registry, prepared)  # (4)
     named = [  # (5)
         _look_up(registry, prepared, heard, content_id, spans) for content_id, spans in _named_spans(mark)
@@ -77,8 +80,8 @@ def detect(
     rows = [
         evidence.keyed_mark(detector, mark),
         evidence.public_mark(detector, shown),
-        evidence.fingerprint(registry, searched),
-        evidence.registry_row(registry, mark, named),
+        in_submitted_time(evidence.fingerprint(registry, searched), mark.warp),
+        in_submitted_time(evidence.registry_row(registry, mark, named), mark.warp),
     ]
     issued = _attributed(registry, judgement, judged, clear)
     return _result(data, decoded, rows, *_with_standing(registry, judgement, issued))
@@ -105,11 +108,13 @@ def _clear_matches(searched: MatchResult | IndexUnavailable, heard: Audible) -> 
 
 
 def _named_spans(mark: MarkDetection) -> list[tuple[int, list[Span]]]:
-    """The content ids that the mark carries with their spans, longest marked first."""
+    """The content ids that the mark carries with their spans in issued time, longest marked first."""
     spans: dict[int, list[Span]] = {}
     for segment in mark.segments:
         if segment.payload is not None:
-            spans.setdefault(segment.payload, []).append((segment.start_s, segment.end_s))
+            spans.setdefault(segment.payload, []).append(
+                (segment.start_s * mark.warp.tempo, segment.end_s * mark.warp.tempo)
+            )
     if mark.payload is not None:
         spans.setdefault(mark.payload, [])
     longest = sorted(spans.items(), key=lambda item: -sum(end_s - start_s for start_s, end_s in item[1]))

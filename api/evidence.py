@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from api.issued_time import described
 from api.schemas import DetectorVersion, Evidence, Outcome, Segment, Technique, content_id_hex
 from api.verdict import Agreement
 from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
@@ -33,7 +34,7 @@ def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
     return Evidence(
         technique=Technique.WATERMARK_KEYED,
         outcome=Outcome(mark.outcome.value),
-        reason=mark.reason,
+        reason=mark.reason or described(mark.warp),
         detector=_mark_detector(detector),
         score=_finite(mark.score),
         threshold=_finite(mark.threshold),

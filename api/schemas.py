@@ -89,7 +89,10 @@ class Evidence(_Model):
 
     technique: Technique
     outcome: Outcome
-    reason: str | None = Field(default=None, description="Why it is inconclusive, not_applicable or error.")
+    reason: str | None = Field(
+        default=None,
+        description="Why it is inconclusive, not_applicable or error; of what was found, what else is known.",
+    )
     detector: DetectorVersion
     score: float | None
     threshold: float | None

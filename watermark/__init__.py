@@ -6,6 +6,7 @@ from watermark.errors import KeyFileError, SignalError, StreamClosedError, Water
 from watermark.keys import Key
 from watermark.payload import ID_BITS
 from watermark.result import Detection, MarkSegment, Outcome
+from watermark.warp import Warp
 
 __all__ = [
     "ID_BITS",
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "SignalError",
     "StreamClosedError",
+    "Warp",
     "WatermarkError",
     "WeightsError",
     "load_public",

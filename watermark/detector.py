@@ -31,7 +31,7 @@ class Detector:
     """Detects the keyed mark of one key. Safe to call from several threads."""
 
     name = "earmark-keyed"
-    version = "1"
+    version = "2"
     weights_sha256: str | None = None  # the keyed scheme has no weights
 
     def __init__(self, key: Key, public: PublicWeights | None = None) -> None:

@@ -25,7 +25,7 @@ from watermark.detector import load_public
 from watermark.errors import SignalError
 from watermark.keyed.embed import EmbedState as KeyedState
 from watermark.keyed.embed import KeyedEmbedder
-from watermark.keyed.geometry import Layout
+from watermark.keyed.geometry import Layout, first_row
 from watermark.keys import Key
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Embedder:
 
     def open(self, *, payload: int) -> EmbedState:
         """Start a stream that carries `payload` (48 bits, ValueError otherwise)."""
-        keyed = self._keyed.open(payloads.encode(self._key, payload))
+        keyed = self._keyed.open(payloads.encode(self._key, payload), first_row(self._key, payload))
         return EmbedState(keyed, self._public.open(self._key.issuer) if self._public else None)
 
     def push(self, state: EmbedState, wav_T: Floats) -> Floats:

@@ -105,6 +105,10 @@ def _times() -> Iterator[Edit]:
         yield Edit(f"stretch_{factor}", "stretch", {"tempo": factor})
     for semitones in (-2, -1, 1, 2):
         yield Edit(f"pitch_{semitones:+d}", "pitch", {"semitones": semitones})
+    for tempo in (0.8, 0.9, 1.1, 1.25):
+        yield Edit(f"editor_tempo_{tempo}", "editor_tempo", {"tempo": tempo})
+    for semitones in (-2, -1, 1, 2):
+        yield Edit(f"editor_pitch_{semitones:+d}", "editor_pitch", {"semitones": semitones})
     for sigma_samples in (0.1, 0.2):
         yield Edit(f"jitter_{sigma_samples}", "jitter", {"sigma_samples": sigma_samples})
 
@@ -114,6 +118,9 @@ def _by_name() -> dict[str, Edit]:
     by_name = {edit.name: edit for edit in made}
     doubles = {
         "mp3_64k+speed_1.05": ("mp3_64k", "speed_1.05"),
+        "mp3_32k+speed_1.1": ("mp3_32k", "speed_1.1"),
+        "opus_24k+editor_tempo_0.9": ("opus_24k", "editor_tempo_0.9"),
+        "telephone_band+editor_pitch_+2": ("telephone_band", "editor_pitch_+2"),
         "opus_16k+noise_20db": ("noise_20db", "opus_16k"),
         "telephone_call": ("telephone_band", "g711_mulaw", "packet_loss_5_repeat"),
     }

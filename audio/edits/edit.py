@@ -107,6 +107,8 @@ OPERATIONS: Mapping[str, Callable[..., Wav]] = MappingProxyType(
         "speed": _fixed(timing.speed),
         "stretch": _fixed(timing.stretch),
         "pitch": _fixed(timing.pitch),
+        "editor_tempo": _fixed(timing.editor_tempo),
+        "editor_pitch": _fixed(timing.editor_pitch),
         "jitter": timing.jitter,
     }
 )

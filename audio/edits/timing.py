@@ -8,9 +8,12 @@ Source of the stretch: W. Verhelst, M. Roelands, "An overlap-add technique based
 from fractions import Fraction
 from typing import Literal
 
+import av
+import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.encode import to_frame
 from audio.rates import SAMPLE_RATE_HZ
 from audio.resample import resample
 
@@ -103,6 +106,39 @@ def pitch(wav_T: Wav, *, semitones: float) -> Wav:
     """Raise (or lower) the pitch and keep the tempo; about the same length."""
     factor = Fraction(2 ** (semitones / 12)).limit_denominator(200)
     return speed(stretch(wav_T, tempo=float(1 / factor)), factor=float(factor))
+
+
+def editor_tempo(wav_T: Wav, *, tempo: float) -> Wav:
+    """`stretch` as editors do it: FFmpeg's atempo (WSOLA with its own windows); length about T / tempo.
+
+    Clips shorter than its window, about 40 ms, give nothing.
+    """
+    return _filtered(wav_T, ("atempo", f"{tempo}"))
+
+
+def editor_pitch(wav_T: Wav, *, semitones: float) -> Wav:
+    """`pitch` as the usual FFmpeg recipe does it: play faster, resample, and atempo back."""
+    rate_hz = round(SAMPLE_RATE_HZ * 2 ** (semitones / 12))
+    faster = ("asetrate", f"{rate_hz}"), ("aresample", f"{SAMPLE_RATE_HZ}")
+    return _filtered(wav_T, *faster, ("atempo", f"{SAMPLE_RATE_HZ / rate_hz}"))
+
+
+def _filtered(wav_T: Wav, *filters: tuple[str, str]) -> Wav:
+    """The wave after a chain of FFmpeg's filters, each a name and its arguments."""
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(sample_rate=SAMPLE_RATE_HZ, format="flt", layout="mono")
+    chain = [source, *(graph.add(name, arguments) for name, arguments in filters), graph.add("abuffersink")]
+    graph.link_nodes(*chain).configure()
+    source.push(to_frame(np.atleast_2d(wav_T), SAMPLE_RATE_HZ, "flt"))
+    source.push(None)
+    out: list[Wav] = [np.zeros(0, np.float32)]
+    while True:
+        try:
+            frame = chain[-1].pull()
+        except av.error.EOFError:
+            return np.concatenate(out)
+        assert isinstance(frame, av.AudioFrame)
+        out.append(np.asarray(frame.to_ndarray().reshape(-1), np.float32))
 
 
 def jitter(wav_T: Wav, rng: np.random.Generator, *, sigma_samples: float) -> Wav:

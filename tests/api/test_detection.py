@@ -1,5 +1,6 @@
 """Mark through REST, ask through REST: real speech, real key, real registry."""
 
+import re
 from datetime import datetime
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_the_answer_has_exactly_the_members_of_the_design(server: Server, kathle
     assert deleted_at == datetime.fromisoformat(answer["created_at"])
     assert deleted_at.utcoffset().total_seconds() == 0
     assert set(answer["generation"]) == {
-        "generation_id", "content_id", "created_at", "system", "system_version", "model",
+        "generation_id", "content_id", "created_at", "system", "system_version", "model", "revoked_at",
     }  # fmt: skip
 
 
@@ -78,6 +79,45 @@ def test_a_crop_of_three_seconds_is_still_ours_and_tells_where_it_is_from(
     assert answer["verdict"] in OURS, answer
     first = row(answer, "fingerprint")["segments"][0]
     assert first["offset_s"] - first["start_s"] == pytest.approx(4.0, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    ("edit", "tempo", "pitch"),
+    [
+        ("speed_0.8", 0.8, 0.8),
+        ("editor_tempo_1.25", 1.25, 1.0),
+        ("editor_pitch_+2", 1.0, 2 ** (2 / 12)),
+    ],
+)
+def test_another_speed_tempo_or_pitch_is_still_ours_and_is_said(
+    server: Server, kathleen: Marked, edit: str, tempo: float, pitch: float
+) -> None:
+    """The mark survives what the fingerprint does not: compared as it was sent, this audio would have been
+    called a transplant. Spans are in the seconds of the file that was sent."""
+    edited_T = edits.apply(kathleen.wav_T, edit, seed=0)
+    answer = server.detect(edited_T)
+    assert answer["verdict"] == "issued_here", answer
+    assert answer["generation"]["generation_id"] == kathleen.generation_id
+    said = re.search(
+        r"([\d.]+) times as fast, ([\d.]+) times as high", row(answer, "watermark_keyed")["reason"]
+    )
+    assert said is not None
+    assert [float(factor) for factor in said.groups()] == pytest.approx([tempo, pitch], rel=0.004)
+    duration_s = len(edited_T) / SAMPLE_RATE_HZ
+    for technique in ("watermark_keyed", "fingerprint", "registry"):
+        last = row(answer, technique)["segments"][-1]
+        assert last["end_s"] == pytest.approx(duration_s, abs=1.6), technique
+    first = row(answer, "fingerprint")["segments"][0]
+    assert first["offset_s"] == pytest.approx(first["start_s"] * tempo, abs=0.3)
+
+
+def test_a_mark_pasted_onto_another_clip_and_sped_up_is_no_more_issued_here(
+    server: Server, kerstin: Marked
+) -> None:
+    pasted_T = transplant(decode(recording("kathleen_2")).wav_T, kerstin, 3.0)
+    answer = server.detect(edits.apply(pasted_T, "speed_1.1", seed=0))
+    assert answer["verdict"] not in OURS, answer
+    assert answer["generation"] is None
 
 
 @pytest.mark.parametrize("name", ["kathleen_2", "kerstin_2", "amelia", "adocampo"])

@@ -1,11 +1,15 @@
 """Marked, altered, verified: the detector on real speech through real encoders."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from audio import edits, resample
-from watermark import Detector, Embedder, Key, Outcome, SignalError
+from watermark import Detector, Embedder, Key, Outcome, SignalError, Warp
+from watermark.keyed import resync
 
 Floats = npt.NDArray[np.float32]
 CONTENT_ID = 0x1234_5678_9ABC
@@ -27,6 +31,70 @@ def test_the_payload_survives_mild_edits(
     assert result.outcome is Outcome.FOUND
     assert result.payload == CONTENT_ID
     assert result.false_alarm_probability <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("edit", "tempo", "pitch"),
+    [
+        ("speed_0.8", 0.8, 0.8),
+        ("speed_1.25", 1.25, 1.25),
+        ("editor_tempo_0.8", 0.8, 1.0),
+        ("stretch_1.25", 1.25, 1.0),
+        ("editor_pitch_-2", 1.0, 2 ** (-2 / 12)),
+        ("pitch_+2", 1.0, 2 ** (2 / 12)),
+        ("mp3_32k+speed_1.1", 1.1, 1.1),
+    ],
+)
+def test_the_payload_survives_another_speed_tempo_and_pitch(
+    detector: Detector, marked: dict[str, Floats], edit: str, tempo: float, pitch: float
+) -> None:
+    """The spans are in the seconds of the audio as it is, and cover it."""
+    edited_T = edits.apply(marked["kathleen_1"], edit)
+    result = detector.detect(edited_T, 24_000)
+    assert result.payload == CONTENT_ID
+    assert result.false_alarm_probability <= 1e-6
+    assert result.warp.tempo == pytest.approx(tempo, rel=0.003)
+    assert result.warp.pitch == pytest.approx(pitch, rel=0.003)
+    assert result.segments[-1].end_s == pytest.approx(len(edited_T) / 24_000, abs=1.5)
+
+
+def test_the_search_for_other_speeds_is_not_paid_for_by_those_who_need_none(
+    detector: Detector, marked: dict[str, Floats], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(*_: object) -> None:
+        raise AssertionError("searched")
+
+    monkeypatch.setattr(resync, "folds", search)
+    result = detector.detect(edits.apply(marked["kathleen_1"], "opus_24k"), 24_000)
+    assert result.payload == CONTENT_ID
+    assert result.warp == Warp()
+
+
+def test_a_minute_at_another_speed_keeps_its_place_to_the_end(
+    detector: Detector, embedder: Embedder, voices: dict[str, Floats]
+) -> None:
+    """0.1 % of tempo, which is what 5 s of audio tell, is 60 ms in a minute: three tiles."""
+    host_T = np.concatenate(list(voices.values()))[: 60 * 24_000]
+    marked_T = embedder.mark(host_T, 24_000, payload=CONTENT_ID)
+    result = detector.detect(edits.apply(marked_T, edits.Edit("any", "speed", {"factor": 1.043})), 24_000)
+    assert result.payload == CONTENT_ID
+    assert result.warp.tempo == pytest.approx(1.043, rel=2e-4)
+    covered_s = sum(segment.end_s - segment.start_s for segment in result.segments)
+    assert covered_s > 0.9 * len(host_T) / 24_000 / 1.043
+
+
+def test_ten_minutes_stay_within_time_and_memory(detector: Detector, voices: dict[str, Floats]) -> None:
+    """Unmarked, so that everything is tried: eight windows, whatever the length. 0.012 of its duration was
+    measured on one core; the bound allows for slow machines."""
+    wav_T = np.resize(np.concatenate(list(voices.values())), 600 * 24_000)
+    tracemalloc.start()
+    start = time.process_time()
+    result = detector.detect(wav_T, 24_000)
+    seconds, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.outcome is Outcome.NOT_FOUND
+    assert seconds < 0.05 * 600
+    assert peak < 600e6
 
 
 @pytest.mark.parametrize("edit", ["opus_12k", "telephone_band", "noise_20db"])

@@ -62,9 +62,11 @@ class KeyedEmbedder:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
-    def open(self, codeword: Floats) -> EmbedState:
-        """Start a stream whose mark carries `codeword` [256] (signs, see `payload.encode`)."""
-        return EmbedState(self._layout.with_payload(codeword), Feedback(self._layout))
+    def open(self, codeword: Floats, first_row: int) -> EmbedState:
+        """Start a stream whose mark carries `codeword` [256] (signs, see `payload.encode`) and begins in the
+        row `first_row` of the period (0 to 127), so that marks do not all show the same at the same time."""
+        layout = self._layout.starting_at(first_row)
+        return EmbedState(layout.with_payload(codeword), Feedback(layout))
 
     def push(self, state: EmbedState, wav_T: Floats) -> Floats:
         """Take any number of 24 kHz samples, return the marked samples that are ready.

@@ -8,8 +8,11 @@
 Speech is smooth in this plane, a keyed pattern of signs is not: prediction takes out the host and keeps
 the mark. Log magnitude makes gain and polarity vanish. Dimension key: T samples, F frames, K bands.
 
+A `Warp` is undone here: frames start 120 / tempo samples apart and are 480 / pitch samples long, so that the
+bins of their spectra are those of the original. One sample, 0.2 %, is the finest step of the pitch.
+
 Source: Kirovski & Malvar (2003), IEEE Trans. SP 51(4), for spread spectrum in log magnitude with cepstral
-filtering; differs: two-dimensional whitening, per-tile reliability. Not covered: speed and pitch changes.
+filtering; differs: two-dimensional whitening, per-tile reliability. Not covered: finding the warp.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from watermark.keyed import geometry
+from watermark.warp import UNCHANGED, Warp
 
 Floats = npt.NDArray[np.float32]
 
 CLIP = 2.5  # robust scales; beyond it a tile says no more about the mark
 FLOOR_DB = 60.0  # below the frame's strongest band a tile is left out: it is rounding noise in most files
-_HANN = np.hanning(geometry.WINDOW_SAMPLES + 1)[:-1].astype(np.float32)
 
 # Weights of the neighbours, rows a = -2..2 tiles in time, columns b = -2..2 bands. Least squares on 40
 # speakers of the training split, made symmetric: python -m watermark.train.whitening (2026-11-23).
@@ -40,24 +43,38 @@ KERNEL = np.array(
 KERNEL /= KERNEL.sum()  # a change of gain adds the same to all: now it vanishes
 
 
-def num_frames(num_samples: int) -> int:
-    """Return how many whole frames lie in a signal."""
-    return max(0, (num_samples - geometry.WINDOW_SAMPLES) // geometry.HOP_SAMPLES + 1)
+def frame_samples(warp: Warp = UNCHANGED) -> int:
+    """Return the length of a frame, whose spectrum's bins are 50 Hz of the original apart."""
+    return round(geometry.WINDOW_SAMPLES / warp.pitch)
 
 
-def band_power(wav_T: Floats) -> Floats:
-    """Return the power of each band in each frame [F, K]; frame f starts at sample 120 f."""
-    F = num_frames(len(wav_T))
-    if F == 0:
-        return np.zeros((0, geometry.NUM_BANDS), np.float32)
-    frames = np.lib.stride_tricks.sliding_window_view(wav_T, geometry.WINDOW_SAMPLES)[:: geometry.HOP_SAMPLES]
-    power = np.empty((F, geometry.NUM_BANDS), np.float32)
-    for start in range(0, F, 2000):  # ten seconds at a time keeps the spectra in cache and memory small
-        part = frames[start : min(F, start + 2000)] * _HANN
+def frame_starts(num_samples: int, warp: Warp = UNCHANGED) -> npt.NDArray[np.intp]:
+    """Return the first sample of each whole frame."""
+    hop = geometry.HOP_SAMPLES / warp.tempo
+    last = num_samples - frame_samples(warp)
+    starts = np.rint(np.arange(max(0, int(last / hop) + 2)) * hop).astype(np.intp)
+    return np.asarray(starts[starts <= last], np.intp)
+
+
+def band_power(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
+    """Return the power of each band in each frame [F, K]; frame f starts at sample 120 f / tempo."""
+    size, starts = frame_samples(warp), frame_starts(len(wav_T), warp)
+    power = np.empty((len(starts), geometry.NUM_BANDS), np.float32)
+    if not len(starts):
+        return power
+    frames = np.lib.stride_tricks.sliding_window_view(wav_T, size)
+    hann = hann_window(size)
+    for first in range(0, len(starts), 2000):  # ten seconds at a time keeps the spectra in cache
+        part = frames[starts[first : first + 2000]] * hann
         spectrum = np.fft.rfft(part, axis=1)[:, geometry.FIRST_BIN : geometry.LAST_BIN]
         energy = spectrum.real**2 + spectrum.imag**2
-        power[start : start + len(part)] = energy.reshape(len(part), geometry.NUM_BANDS, -1).sum(axis=2)
+        power[first : first + len(part)] = energy.reshape(len(part), geometry.NUM_BANDS, -1).sum(axis=2)
     return power
+
+
+def hann_window(num_samples: int) -> Floats:
+    """Return the periodic Hann window."""
+    return np.hanning(num_samples + 1)[:-1].astype(np.float32)
 
 
 def log_power(power_FK: Floats) -> Floats:
@@ -88,12 +105,13 @@ def whiten(tiles_FK: Floats) -> Floats:
     return residual
 
 
-def tile_features(wav_T: Floats) -> Floats:
+def tile_features(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
-    A row whose tile is silent is zero: it speaks neither for nor against a mark.
+    The rows are those of the audio before `warp`: row f is at f * 5 ms / tempo. A row whose tile is silent
+    is zero: it speaks neither for nor against a mark.
     """
-    power_FK = band_power(wav_T)
+    power_FK = band_power(wav_T, warp)
     if len(power_FK) < geometry.TILE_FRAMES:
         return np.zeros((0, geometry.NUM_BANDS), np.float32)
     residual = whiten(tile_mean(log_power(power_FK)))

@@ -6,7 +6,8 @@
 
 Both tables are drawn from the operator's key, so that without it the tiles cannot be told from noise. The
 pilot is found by correlation at any of the 512 offsets of a period; the payload tiles are then read there.
-Not covered here: other speeds, which scale both axes of the grid.
+Where in the period a stream begins is drawn from the key and its content id (`first_row`).
+Not covered here: other speeds, which scale both axes of the grid (resync.py).
 """
 
 from __future__ import annotations
@@ -35,6 +36,11 @@ PILOT = -1
 _PILOT_TILES_PER_BAND = 59  # 46 % of the tiles find the mark, 54 % carry the payload
 
 Signs = npt.NDArray[np.float32]
+
+
+def first_row(key: Key, content_id: int) -> int:
+    """Return the row of the period in which the stream of this content id begins."""
+    return key.stream(f"first-row/{content_id:012x}", 1)[0] % PERIOD_TILES
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ class Layout:
     def pilot(self) -> Signs:
         """The signs of the pilot tiles, zero elsewhere [128, 50]."""
         return np.where(self.role == PILOT, self.sign, 0.0).astype(np.float32)
+
+    def starting_at(self, row: int) -> Layout:
+        """Return the same tables with `row` first: what a stream shows that begins there."""
+        return Layout(np.roll(self.role, -row, axis=0), np.roll(self.sign, -row, axis=0))
 
     def with_payload(self, codeword: npt.NDArray[np.float32]) -> Signs:
         """Return the signs that a mark with this codeword [256] shows in every tile [128, 50]."""

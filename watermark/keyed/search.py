@@ -39,7 +39,7 @@ class Sync:
     z: float
 
 
-def false_alarm_probability(z: float, num_trials: int) -> float:
+def false_alarm_probability(z: float, num_trials: float) -> float:
     """Return the p-value of the best z of `num_trials`, within [MIN_PROBABILITY, 1]."""
     return min(1.0, max(MIN_PROBABILITY, num_trials * tail(z)))
 
@@ -49,7 +49,7 @@ def tail(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
-def threshold(false_alarm_probability: float, num_trials: int) -> float:
+def threshold(false_alarm_probability: float, num_trials: float) -> float:
     """Return the z whose tail, paid for `num_trials` times, equals the probability (bisection)."""
     low, high = 0.0, 40.0
     for _ in range(60):

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from watermark import Embedder, SignalError, StreamClosedError
+from watermark import Embedder, Key, SignalError, StreamClosedError
+from watermark import payload as payloads
+from watermark.keyed import features
+from watermark.keyed.embed import KeyedEmbedder
+from watermark.keyed.geometry import PERIOD_FRAMES, Layout, first_row
+from watermark.keyed.search import PilotSearch
 
 Floats = npt.NDArray[np.float32]
 
@@ -95,3 +100,41 @@ def test_other_rates_and_channels_keep_their_shape(embedder: Embedder, voices: d
     left, right = marked - stereo
     assert np.abs(left - right).max() < 1e-6  # one mark, added to every channel
     assert np.abs(left).max() > 0
+
+
+def averaged(key: Key, hosts: list[Floats], rows: list[int]) -> float:
+    """Who holds many marked files and their originals averages the differences of the tiles, from the first
+    sample on. Return how well the average correlates with the pilot, wherever in its period it fits best."""
+    layout = Layout.of(key)
+    embedder, total = KeyedEmbedder(layout), np.zeros((PERIOD_FRAMES, 50), np.float32)
+    for content_id, (host_T, row) in enumerate(zip(hosts, rows, strict=True)):
+        state = embedder.open(payloads.encode(key, content_id), row)
+        marked_T = np.concatenate([embedder.push(state, host_T), embedder.flush(state)])
+        before, after = (
+            features.tile_mean(features.log_power(features.band_power(wav_T))) for wav_T in (host_T, marked_T)
+        )
+        total += (after - before)[:PERIOD_FRAMES]
+    return float(PilotSearch(layout).scores(total).max()) / np.sqrt(59 * 50)
+
+
+def test_averaging_many_marked_files_reveals_no_carrier(key: Key, voices: dict[str, Floats]) -> None:
+    """40 files. The attack works where all streams begin in the same row; where the row is drawn it learns
+    less than from a single file, and less from more files."""
+    starts = range(0, 65_000, 13_000)
+    pieces = [wav_T[start : start + 66_000] for wav_T in voices.values() for start in starts]
+    drawn = [first_row(key, content_id) for content_id in range(len(pieces))]
+    assert len(pieces) == 40
+    assert averaged(key, pieces, [0] * 40) > 0.75
+    learned = averaged(key, pieces, drawn)
+    assert learned < 0.4
+    assert learned < 0.6 * averaged(key, pieces[:1], drawn[:1])
+
+
+def test_two_streams_of_one_key_begin_in_rows_that_only_the_key_foretells(key: Key) -> None:
+    """Pinned, since a mark made again must be the same mark; spread over the period; another key's differ."""
+    rows = [first_row(key, content_id) for content_id in range(512)]
+    assert rows[:4] == [11, 19, 2, 86]
+    assert set(rows) <= set(range(128))
+    assert len(set(rows)) > 118  # of 128; 126 are expected
+    other = [first_row(Key(bytes(range(1, 17))), content_id) for content_id in range(512)]
+    assert sum(a == b for a, b in zip(rows, other, strict=True)) <= 14  # 4 expected, P(more) < 1e-4

@@ -4,13 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from watermark import Warp
 from watermark.keyed import features
 
 Floats = npt.NDArray[np.float32]
 
 
 def test_frames_are_counted_from_whole_windows() -> None:
-    assert [features.num_frames(n) for n in (0, 479, 480, 599, 600, 24_000)] == [0, 0, 1, 1, 2, 197]
+    assert [len(features.frame_starts(n)) for n in (0, 479, 480, 599, 600, 24_000)] == [0, 0, 1, 1, 2, 197]
 
 
 def test_band_power_puts_a_tone_where_it_belongs() -> None:
@@ -49,3 +50,16 @@ def test_digital_silence_is_zero_and_divides_by_nothing() -> None:
 def test_whitening_takes_out_most_of_the_speech(voices: dict[str, Floats]) -> None:
     tiles = features.tile_mean(features.log_power(features.band_power(voices["kerstin_1"])))
     assert features.whiten(tiles).var() < 0.1 * tiles.var()
+
+
+def test_a_warp_sets_where_frames_start_and_how_long_they_are() -> None:
+    """Twice as fast: frames every 60 samples. A fifth lower in the bins: 600 samples, 40 Hz apart."""
+    assert features.frame_starts(720, Warp(2.0, 1.0)).tolist() == [0, 60, 120, 180, 240]
+    assert features.frame_samples(Warp(1.0, 0.8)) == 600
+    assert features.frame_starts(719, Warp(1.0, 0.8)).tolist() == [0]
+
+
+def test_a_tone_moved_with_the_pitch_stays_in_its_band() -> None:
+    tone = np.sin(2 * np.pi * 1000 * 1.25 * np.arange(4800) / 24_000).astype(np.float32)
+    power_FK = features.band_power(tone, Warp(1.0, 1.25))
+    assert (power_FK.argmax(axis=1) == 6).all()
