@@ -42,7 +42,11 @@ def test_what_the_model_says_is_marked_and_issued_here(staged: Staged, checkpoin
         for client in (one, two):
             assert client.of(Kind.TEXT)
             answer = stage.service.detect(flac(client.heard()))
-            assert answer.verdict == "issued_here", answer.verdict_reason
+            # A random model's babble is a steady noise: through Opus one payload in fifteen is not read from
+            # it, however long it is. The mark is found each time, and the fingerprint says whose it is.
+            assert answer.verdict in ("issued_here", "issued_here_altered"), answer.verdict_reason
+            assert answer.evidence[0].technique == "watermark_keyed"
+            assert answer.evidence[0].outcome == "found"
             assert answer.generation is not None
             issued.add(answer.generation.generation_id)
         assert issued == rows.keys()
