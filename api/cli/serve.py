@@ -1,6 +1,7 @@
 """`earmark serve`: the REST service, until it is told to stop."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from api.cli.errors import expected_errors, sentence
@@ -48,6 +49,8 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
     chosen = settings(args, "model", "device", "precision")
+    # Before numpy is imported: the workers use the cores, and threads of its own would wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
     import uvicorn
 
     from api import logs

@@ -10,13 +10,13 @@ whatever the audio is. Its p-value pays for every window, hypothesis and offset;
 
 To be quick, tiles in (2) begin on the nearest frame and have no weights: the score is 0.85 to 1.17 times that
 of the detector's own features at the true warp (docs/LOG.md, 2026-11-25).
-Dimension key: T samples, F frames, J bins, K bands, N tiles, H hypotheses, O offsets of the period in tiles.
+Dimension key: T samples, F frames, J bins, K bands, M = 3 K, N tiles, H hypotheses, O offsets in tiles.
 Not covered: tempo and pitch changed by unrelated factors; two warps in one file; a warp that drifts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -81,9 +81,16 @@ def windows(wav_T: Floats) -> list[tuple[int, int]]:
 
 def folds(wav_T: Floats) -> tuple[list[Warp], Floats]:
     """Return every hypothesis, once for each phase, and its folded tiles [H, 6400] (2). No key is needed."""
-    power_FJ = _spectra(wav_T)
-    made = [one for pitch, tempos in hypotheses().items() for one in _folds_of(power_FJ, pitch, tempos)]
-    return [warp for warp, _ in made], np.stack([fold for _, fold in made])
+    power_FJ, grid = _spectra(wav_T), hypotheses()
+    warps = [Warp(tempo, pitch) for pitch, tempos in grid.items() for tempo in tempos for _ in _PHASES]
+    folds_HN = np.zeros((len(warps), PERIOD_TILES * NUM_BANDS), np.float32)
+    rows = iter(folds_HN)
+    for pitch, tempos in grid.items():
+        weighted_FM = _weighted_sums(power_FJ, pitch)
+        for tempo in tempos:
+            for phase in _PHASES:
+                _fold_into(next(rows), weighted_FM, TILE_FRAMES / tempo, phase)
+    return warps, folds_HN
 
 
 class ResyncSearch:
@@ -157,13 +164,13 @@ def _spectra(wav_T: Floats) -> Floats:
     return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
 
 
-def _folds_of(power_FJ: Floats, pitch: float, tempos: list[float]) -> Iterator[tuple[Warp, Floats]]:
+def _weighted_sums(power_FJ: Floats, pitch: float) -> Floats:
+    """Return running sums over the frames, times `_NEIGHBOURS` [F + 1, M]: whitening is linear, so its part
+    across the bands is done once for all tempos."""
     log_FK = features.log_power(power_FJ @ _bands(pitch))
     log_FK -= log_FK.mean()
     sums_FK = np.concatenate([np.zeros((1, NUM_BANDS), np.float32), np.cumsum(log_FK, axis=0)])
-    for tempo in tempos:
-        for phase in _PHASES:
-            yield Warp(tempo, pitch), _fold(sums_FK, TILE_FRAMES / tempo, phase)
+    return sums_FK @ _NEIGHBOURS
 
 
 def _bands(pitch: float) -> Floats:
@@ -174,32 +181,35 @@ def _bands(pitch: float) -> Floats:
     return np.asarray(np.maximum(overlap, 0.0), np.float32)
 
 
-def _fold(sums_FK: Floats, tile_frames: float, phase: float) -> Floats:
-    """Return tiles of `tile_frames` frames, whitened, clipped and folded on the period [6400].
+def _fold_into(fold_N: Floats, weighted_FM: Floats, tile_frames: float, phase: float) -> None:
+    """Add to `fold_N` [6400] the tiles of `tile_frames` frames, whitened, clipped and folded on the period.
 
-    `sums_FK` are running sums over the frames. Tiles begin and end on the nearest frame; two at each end have
-    no neighbours and are left out.
+    Tiles begin and end on the nearest frame; two at each end have no neighbours and are left out.
     """
-    num_tiles = int((len(sums_FK) - 1) / tile_frames - phase)
+    num_tiles = int((len(weighted_FM) - 1) / tile_frames - phase)
     if num_tiles < 5:
-        return np.zeros(PERIOD_TILES * NUM_BANDS, np.float32)
+        return
     edges_N = np.rint((np.arange(num_tiles + 1) + phase) * tile_frames).astype(np.intp)
-    tiles_NK = np.diff(sums_FK[edges_N], axis=0) / np.diff(edges_N)[:, None].astype(np.float32)
-    same, beside, beyond = np.split(tiles_NK @ _NEIGHBOURS, 3, axis=1)
-    rows_NK = tiles_NK[2:-2] - same[2:-2] - beside[1:-3] - beside[3:-1] - beyond[:-4] - beyond[4:]
+    tiles_NM = np.diff(weighted_FM[edges_N], axis=0) / np.diff(edges_N)[:, None].astype(np.float32)
+    own, beside, beyond = np.split(tiles_NM, 3, axis=1)
+    rows_NK = own[2:-2] - beside[1:-3] - beside[3:-1] - beyond[:-4] - beyond[4:]
     limit = _CLIP * float(np.abs(rows_NK).mean())
-    folded = np.zeros((-(-len(rows_NK) // PERIOD_TILES) * PERIOD_TILES, NUM_BANDS), np.float32)
-    np.clip(rows_NK, -limit, limit, out=folded[: len(rows_NK)])
-    return np.asarray(folded.reshape(-1, PERIOD_TILES * NUM_BANDS).sum(axis=0), np.float32)
+    np.clip(rows_NK, -limit, limit, out=rows_NK)
+    period_NK = fold_N.reshape(PERIOD_TILES, NUM_BANDS)
+    for first in range(0, len(rows_NK), PERIOD_TILES):
+        part = rows_NK[first : first + PERIOD_TILES]
+        period_NK[: len(part)] += part
 
 
 def _neighbours() -> Floats:
-    """Return what the whitening kernel takes from rows 0, +-1 and +-2, side by side [K, 3 K]."""
+    """Return a tile less what the whitening kernel takes from its own row, then what it takes from the rows
+    +-1 and +-2, side by side [K, M]."""
     matrices = np.zeros((3, NUM_BANDS, NUM_BANDS), np.float32)
     bands = np.arange(NUM_BANDS)
     for matrix, weights in zip(matrices, features.KERNEL[2:], strict=True):
         for reach, weight in zip(range(-2, 3), weights, strict=True):
             np.add.at(matrix, (np.clip(bands + reach, 0, NUM_BANDS - 1), bands), weight)
+    matrices[0] = np.eye(NUM_BANDS, dtype=np.float32) - matrices[0]
     return np.concatenate(list(matrices), axis=1)
 
 
