@@ -39,6 +39,7 @@ _PHASES = (0.0, 0.5)  # where in a tile the grid of tiles may start
 _FINE_TEMPO_STEPS = 0.002 * np.arange(-2, 3)  # natural logarithms; z falls by half over 0.4 % in 5 s
 _FINE_SIZES = (-2, 0, 2)  # samples more or less in a frame, 0.2 % of pitch each
 _CLIP = 4.625  # mean magnitudes; without weights a tighter one was not tried
+_TEMPOS_AT_ONCE = 8  # their tiles fit into the cache
 _NUM_BINS = 192  # what the highest band covers at the highest pitch
 
 
@@ -81,16 +82,14 @@ def windows(wav_T: Floats) -> list[tuple[int, int]]:
 
 def folds(wav_T: Floats) -> tuple[list[Warp], Floats]:
     """Return every hypothesis, once for each phase, and its folded tiles [H, 6400] (2). No key is needed."""
-    power_FJ, grid = _spectra(wav_T), hypotheses()
-    warps = [Warp(tempo, pitch) for pitch, tempos in grid.items() for tempo in tempos for _ in _PHASES]
-    folds_HN = np.zeros((len(warps), PERIOD_TILES * NUM_BANDS), np.float32)
-    rows = iter(folds_HN)
-    for pitch, tempos in grid.items():
+    power_FJ, warps, folded = _spectra(wav_T), list[Warp](), list[Floats]()
+    for pitch, tempos in hypotheses().items():
         weighted_FM = _weighted_sums(power_FJ, pitch)
-        for tempo in tempos:
-            for phase in _PHASES:
-                _fold_into(next(rows), weighted_FM, TILE_FRAMES / tempo, phase)
-    return warps, folds_HN
+        for first in range(0, len(tempos), _TEMPOS_AT_ONCE):
+            part = tempos[first : first + _TEMPOS_AT_ONCE]
+            warps += [Warp(tempo, pitch) for tempo in part for _ in _PHASES]
+            folded.append(_folds_of(weighted_FM, np.array(part)))
+    return warps, np.concatenate(folded)
 
 
 class ResyncSearch:
@@ -181,24 +180,31 @@ def _bands(pitch: float) -> Floats:
     return np.asarray(np.maximum(overlap, 0.0), np.float32)
 
 
-def _fold_into(fold_N: Floats, weighted_FM: Floats, tile_frames: float, phase: float) -> None:
-    """Add to `fold_N` [6400] the tiles of `tile_frames` frames, whitened, clipped and folded on the period.
+def _folds_of(weighted_FM: Floats, tempos: npt.NDArray[np.floating]) -> Floats:
+    """Return tiles at each tempo and phase, whitened, clipped and folded on the period [2 tempos, 6400].
 
-    Tiles begin and end on the nearest frame; two at each end have no neighbours and are left out.
+    Tiles begin and end on the nearest frame; two at each end have no neighbours and are left out. All rows
+    are made side by side, the shorter ones ending in tiles of no frames that do not count.
     """
-    num_tiles = int((len(weighted_FM) - 1) / tile_frames - phase)
-    if num_tiles < 5:
-        return
-    edges_N = np.rint((np.arange(num_tiles + 1) + phase) * tile_frames).astype(np.intp)
-    tiles_NM = np.diff(weighted_FM[edges_N], axis=0) / np.diff(edges_N)[:, None].astype(np.float32)
-    own, beside, beyond = np.split(tiles_NM, 3, axis=1)
-    rows_NK = own[2:-2] - beside[1:-3] - beside[3:-1] - beyond[:-4] - beyond[4:]
-    limit = _CLIP * float(np.abs(rows_NK).mean())
-    np.clip(rows_NK, -limit, limit, out=rows_NK)
-    period_NK = fold_N.reshape(PERIOD_TILES, NUM_BANDS)
-    for first in range(0, len(rows_NK), PERIOD_TILES):
-        part = rows_NK[first : first + PERIOD_TILES]
-        period_NK[: len(part)] += part
+    frames_R1 = TILE_FRAMES / np.repeat(tempos, len(_PHASES))[:, None]
+    phase_R1 = np.tile(_PHASES, len(tempos))[:, None]
+    num_R1 = ((len(weighted_FM) - 1) / frames_R1 - phase_R1).astype(int)
+    most = max(5, int(num_R1.max()))
+    edge_RN = np.rint((np.minimum(np.arange(most + 1), num_R1) + phase_R1) * frames_R1).astype(np.intp)
+    edge_RN = np.minimum(edge_RN, len(weighted_FM) - 1)
+    sizes_RN1 = np.maximum(np.diff(edge_RN, axis=1), 1)[:, :, None].astype(np.float32)
+    own, beside, beyond = np.split(np.diff(weighted_FM[edge_RN], axis=1) / sizes_RN1, 3, axis=2)
+    rows_RNK = own[:, 2:-2] - beside[:, 1:-3] - beside[:, 3:-1] - beyond[:, :-4] - beyond[:, 4:]
+    counts_RN1 = (np.arange(2, most - 2) < num_R1 - 2)[:, :, None]
+    rows_RNK *= counts_RN1
+    size_R = np.abs(rows_RNK).sum(axis=(1, 2)) / np.maximum(NUM_BANDS * counts_RN1.sum(axis=(1, 2)), 1)
+    limit_R11 = _CLIP * size_R[:, None, None].astype(np.float32)
+    np.clip(rows_RNK, -limit_R11, limit_R11, out=rows_RNK)
+    folded = np.zeros((len(rows_RNK), PERIOD_TILES, NUM_BANDS), np.float32)
+    for first in range(0, rows_RNK.shape[1], PERIOD_TILES):
+        part = rows_RNK[:, first : first + PERIOD_TILES]
+        folded[:, : part.shape[1]] += part
+    return folded.reshape(len(folded), -1)
 
 
 def _neighbours() -> Floats:
