@@ -45,9 +45,11 @@ class Child:
 
     def wait(self, deadline: float) -> int:
         """Its exit status, minus the signal that killed it, or LOST. Raises TimeoutError."""
+        ended = select.poll()  # `select` refuses descriptors from 1024 on
+        ended.register(self._life, select.POLLIN)
         while self._status is None:
             left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._life], [], [], left_s)[0]:
+            if left_s <= 0 or not ended.poll(left_s * 1000):
                 raise TimeoutError
             try:
                 answer = self._life.recv(fork_server.STATUS.size)

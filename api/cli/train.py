@@ -21,24 +21,39 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     fingerprint.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
     fingerprint.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
-    )
-    fingerprint.add_argument(
         "--minutes", type=positive_int, default=65, metavar="N", help="time to train (default: %(default)s)"
     )
-    fingerprint.add_argument(
+    _add_run(fingerprint)
+    fingerprint.set_defaults(run=run_fingerprint)
+    _add_data_parser(networks, common)
+    _add_codec_parser(networks, common)
+    _add_speech_parser(networks, common)
+    _add_watermark_parser(networks, common)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    """What every training is told: where it writes, and what it computes with."""
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
+    )
+    parser.add_argument(
         "--threads",
         type=positive_int,
         default=2,
         metavar="N",
         help="processor threads (default: %(default)s)",
     )
-    fingerprint.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
-    fingerprint.set_defaults(run=run_fingerprint)
-    _add_data_parser(networks, common)
-    _add_codec_parser(networks, common)
-    _add_speech_parser(networks, common)
-    _add_watermark_parser(networks, common)
+    parser.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+
+
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps",
+        type=positive_int,
+        default=6_000,
+        metavar="N",
+        help="steps from the first one ever (default: %(default)s)",
+    )
 
 
 def _add_watermark_parser(networks: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -51,17 +66,8 @@ def _add_watermark_parser(networks: Subparsers, common: argparse.ArgumentParser)
         "checkpoint.",
     )
     mark.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
-    mark.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
-    )
-    for name, default, text in (
-        ("steps", 6_000, "steps from the first one ever"),
-        ("threads", 2, "processor threads"),
-    ):
-        mark.add_argument(
-            f"--{name}", type=positive_int, default=default, metavar="N", help=f"{text} (default: {default})"
-        )
-    mark.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+    _add_steps(mark)
+    _add_run(mark)
     mark.set_defaults(run=run_watermark)
 
 
@@ -88,18 +94,13 @@ def _add_codec_parser(networks: Subparsers, common: argparse.ArgumentParser) -> 
         "pip install 'earmark[bench,train]' and, for names in no dictionary, apt-get install flite.",
     )
     codec.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
-    codec.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
-    )
-    for name, default, text in (
-        ("steps", 6_000, "steps from the first one ever"),
-        ("frozen-from", None, "step from which codes no longer change (default: never)"),
-        ("adversarial-from", None, "step from which a discriminator joins (default: never)"),
-        ("threads", 2, "processor threads"),
+    _add_steps(codec)
+    for name, text in (
+        ("frozen-from", "step from which codes no longer change"),
+        ("adversarial-from", "step from which a discriminator joins"),
     ):
-        shown = text if default is None else f"{text} (default: {default})"
-        codec.add_argument(f"--{name}", type=positive_int, default=default, metavar="N", help=shown)
-    codec.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+        codec.add_argument(f"--{name}", type=positive_int, metavar="N", help=f"{text} (default: never)")
+    _add_run(codec)
     codec.set_defaults(run=run_codec)
 
 
@@ -136,9 +137,6 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
     speech.add_argument(
         "--codec", type=Path, required=True, metavar="FILE", help="codec.safetensors of `earmark train codec`"
     )
-    speech.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="folder for the weights"
-    )
     for stage, default in (("text", 0), ("joint", 0), ("say", 5_000)):
         speech.add_argument(
             f"--{stage}-steps",
@@ -157,10 +155,7 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
         help="a voice to train on besides, may be repeated (default: all there are)",
     )
     speech.add_argument("--neutral", action="store_true", help="leave out what is not neutral")
-    speech.add_argument(
-        "--threads", type=positive_int, default=2, metavar="N", help="processor threads (default: 2)"
-    )
-    speech.add_argument("--device", default="cpu", help="where torch computes (default: %(default)s)")
+    _add_run(speech)
     speech.set_defaults(run=run_speech)
 
 

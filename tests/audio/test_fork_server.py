@@ -1,6 +1,7 @@
 """The fork server: what it leaves when it, its owner or a child dies, and that files never meet."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -110,3 +111,18 @@ def test_a_copy_of_the_process_starts_a_server_of_its_own() -> None:
     assert os.waitpid(pid, 0)[1] == 0
     decode(wav())
     assert fork_client.LAUNCHER.server_pid == before
+
+
+def test_a_process_with_a_thousand_open_files_decodes() -> None:
+    """A server of many connections has descriptors that `select` refuses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1500:
+        pytest.skip("this account may not open so many files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1500), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        assert decode(wav()).wav_T.size > 0
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -11,7 +11,6 @@ result, written at each report. Runs unchanged on CUDA. Dimension key: B clips, 
 Source: Moshi (Defossez et al., 2024, sec. 3.3); weights of the losses are ours (docs/LOG.md).
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +38,7 @@ from generation.train.codec.phones import phone_loss
 from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
 from generation.train.codec.report import held_out_figures, measures
 from generation.train.codec.scale import scale_convolutions
+from generation.train.held_out import note_held_out
 
 COMMITMENT_WEIGHT = 0.5
 PHONE_WEIGHT = 0.5
@@ -223,8 +223,5 @@ def run_codec(run: CodecRun, report: Report) -> dict[str, float]:
 def _note(training: CodecTraining, report: Report) -> dict[str, float]:
     training.publish()
     figures = held_out_figures(training.codec, training.clips)
-    report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-    line = json.dumps({"step": training.step, "spent_s": round(training.spent_s)} | figures)
-    with (training.run.out / "held_out.jsonl").open("a") as file:
-        file.write(line + "\n")
+    note_held_out(training.run.out, training.step, training.spent_s, figures, report)
     return figures

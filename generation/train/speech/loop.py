@@ -13,7 +13,6 @@ Source: Moshi (Defossez et al., 2024, sec. 3.4 and 4.2). The depth transformer s
 frames, as in Sesame's CSM (2025). Not here: the dialogue stage.
 """
 
-import json
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -28,6 +27,7 @@ from generation.errors import TrainingDataError
 from generation.moshi import Guidance, Sampling
 from generation.text import Text
 from generation.train.data.cache import SpeechCache
+from generation.train.held_out import note_held_out
 from generation.train.speech.batches import Batch, Sentences
 from generation.train.speech.codes import CodeCache
 from generation.train.speech.config import SpeechRun, condition_configs
@@ -162,8 +162,5 @@ def run_speech(run: SpeechRun, report: Report) -> dict[str, float]:
 def _note(training: SpeechTraining, report: Report) -> dict[str, float]:
     training.publish()
     figures = held_out_figures(training.run, training.average, training.sentences)
-    report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-    line = json.dumps({"step": training.step, "spent_s": round(training.spent_s)} | figures)
-    with (training.run.out / "held_out.jsonl").open("a") as file:
-        file.write(line + "\n")
+    note_held_out(training.run.out, training.step, training.spent_s, figures, report)
     return figures
