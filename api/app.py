@@ -23,9 +23,10 @@ from api.chat.room import Room
 from api.chat.stage import Speaker
 from api.fetch import Fetcher
 from api.observe import Metrics
-from api.routes import chat, detections, generations, health, log, marks
+from api.routes import chat, detections, generations, health, log, marks, pages
 from api.service import Service
 from api.settings import Settings
+from api.web.site import Site
 from api.workers import Workers
 from generation import Dialogue
 
@@ -87,7 +88,8 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
     )
     problems.install(app, settings.retry_after_s, metrics)
     app.state.metrics = metrics
-    for routes in (marks, detections, generations, log, health, chat):
+    app.state.site = Site.load()
+    for routes in (marks, detections, generations, log, health, chat, pages):
         app.include_router(routes.router)
     return app
 

@@ -28,6 +28,7 @@ from api.issued_time import as_issued, in_submitted_time
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
 from api.signing import LIMIT
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
+from api.waveform import outline
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
 from registry import Generation, IndexUnavailable, Match, MatchResult, Prepared, Registry
 from watermark import Detection as MarkDetection
@@ -56,16 +57,20 @@ def detect(
     detector: Detector,
     limits: DecodeLimits,
     admit: Callable[[NDArray[np.float32]], None],
+    num_peaks: int | None = None,
 ) -> Detection:
-    """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising. Raises AudioError
-    for bytes that give no audio, DatabaseUnavailable; nothing is kept."""
+    """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising; with `num_peaks`
+    the answer has its outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing is
+    kept."""
     decoded = decode(data, limits)  # (0)
     admit(decoded.wav_T)
+    shape = None if num_peaks is None else outline(decoded.wav_T, num_peaks)
     heard = audible(decoded.wav_T)
     if heard.duration_s < MIN_AUDIBLE_S:  # (1)
         reason = _too_little(decoded, heard)
         judgement = Judgement(Verdict.INCONCLUSIVE, f"The audio cannot be judged: it is {reason}.")
-        return _result(data, decoded, evidence.unjudged(registry, detector, reason), judgement, None)
+        rows = evidence.unjudged(registry, detector, reason)
+        return _result(data, decoded, shape, rows, judgement, None)
     mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
     shown = detector.public.detect(decoded.wav_T, SAMPLE_RATE_HZ) if detector.public else None  # (3)
     issued_T = as_issued(decoded.wav_T, mark.warp)
@@ -84,7 +89,7 @@ def detect(
         in_submitted_time(evidence.registry_row(registry, mark, named), mark.warp),
     ]
     issued = _attributed(registry, judgement, judged, clear)
-    return _result(data, decoded, rows, *_with_standing(registry, judgement, issued))
+    return _result(data, decoded, shape, rows, *_with_standing(registry, judgement, issued))
 
 
 def _too_little(decoded: Decoded, heard: Audible) -> str:
@@ -196,7 +201,12 @@ def _with_standing(
 
 
 def _result(
-    data: bytes, decoded: Decoded, rows: list[Evidence], judgement: Judgement, facts: GenerationFacts | None
+    data: bytes,
+    decoded: Decoded,
+    shape: list[float] | None,
+    rows: list[Evidence],
+    judgement: Judgement,
+    facts: GenerationFacts | None,
 ) -> Detection:
     """The answer, not signed yet; its time is also when the audio is gone: nothing holds it after this
     call."""
@@ -216,6 +226,7 @@ def _result(
             channels=source.channels,
             sample_rate_hz=source.sample_rate_hz,
         ),
+        waveform=shape,
         evidence=rows,
         generation=facts,
         limits=list(LIMITS),

@@ -182,6 +182,9 @@ class Detection(_Model):
     verdict: Verdict
     verdict_reason: str
     input: AudioInput
+    waveform: list[float] | None = Field(
+        default=None, description="With `waveform=N`: N peaks in [0, 1], evenly spaced over the audio."
+    )
     precision: Precision = Precision.EXACT
     evidence: list[Evidence]
     generation: GenerationFacts | None = Field(

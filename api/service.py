@@ -104,15 +104,23 @@ class Service:
         new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
         return MarkedStream.open(self.registry, self.embedder, new)
 
-    def detect(self, data: bytes, visitor: Visitor | None = None) -> Detection:
+    def detect(
+        self, data: bytes, visitor: Visitor | None = None, num_peaks: int | None = None
+    ) -> Detection:
         """Judge one audio file and sign what was found; see `api.detection`. `.model_dump(mode="json")` is
         the object that REST answers.
 
         `visitor` is who asks over REST: their budget is spent (TooManyRequests), and who has no key gets
         words for numbers; what is signed is what is answered. None: the operator, on the command line.
+        `num_peaks`: the answer has an outline of the waveform of as many numbers.
         """
         found = detection.detect(
-            data, self.registry, self.detector, self._limits, lambda wav_T: self._spend(visitor, wav_T)
+            data,
+            self.registry,
+            self.detector,
+            self._limits,
+            lambda wav_T: self._spend(visitor, wav_T),
+            num_peaks,
         )
         self.on_detection(found)
         stamped = releases.stamped(found, self.release_index)

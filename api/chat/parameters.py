@@ -1,7 +1,8 @@
-"""The query parameters of `/api/chat` that change what the model says; all others are passed over.
+"""The query parameters of `/api/chat` that are heeded; all others are passed over.
 
 The names are those of the published web client: text_temperature, text_topk, audio_temperature, audio_topk,
-text_seed, audio_seed. No client needs to send any. Not here: pad_mult, repetition_penalty, max_steps.
+text_seed, audio_seed. One is our own: `provenance`, since that client would take a message that it does not
+know for its server's settings. No client needs to send any. Not here: pad_mult, repetition_penalty, max_steps.
 """
 
 import math
@@ -29,10 +30,11 @@ def wishes_of(query: Mapping[str, str]) -> Wishes:
         text_temperature=_number(query, "text_temperature", ours.text_temperature),
         text_top_k=_top_k(query, "text_topk", ours.text_top_k),
     )
+    provenance = _choice(query, "provenance")
     if "text_seed" not in query and "audio_seed" not in query:
-        return Wishes(sampling)
+        return Wishes(sampling, provenance=provenance)
     seeds = [_count(query, name, 0, 0, MAX_SEED) for name in ("text_seed", "audio_seed")]
-    return Wishes(sampling, seeds[0] << 31 | seeds[1])
+    return Wishes(sampling, seeds[0] << 31 | seeds[1], provenance)
 
 
 def _number(query: Mapping[str, str], name: str, default: float) -> float:
@@ -47,6 +49,13 @@ def _number(query: Mapping[str, str], name: str, default: float) -> float:
 
 def _top_k(query: Mapping[str, str], name: str, default: int) -> int:
     return min(_count(query, name, default, 1, MAX_TOP_K), LARGEST_TOP_K)
+
+
+def _choice(query: Mapping[str, str], name: str) -> bool:
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise ParameterRefused(f"{name} must be true or false")
+    return text == "true"
 
 
 def _count(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -4,7 +4,8 @@
     1 audio      both        Ogg Opus, 24 kHz mono, cut anywhere
     2 text       server      a UTF-8 piece of what is being said, with its leading space
     3 control    client      ignored
-    4 metadata   server      JSON; while waiting: {"queue_position": 1}, 1 is next
+    4 metadata   server      JSON; while waiting: {"queue_position": 1}, 1 is next; after the handshake, for
+                             who asked with `provenance=true`: {"generation_id": "…", "content_id": "…"}
     5 error      server      UTF-8, one sentence, then the connection is closed
     6 ping       both        no payload; ignored
 
@@ -14,6 +15,7 @@ sent, because the published web client fails on them, and ignored when they come
 
 import json
 from enum import IntEnum
+from uuid import UUID
 
 MAX_MESSAGE_BYTES = 65_536
 """Longest message a server need accept: 40 ms of speech take about 200 bytes. Given to uvicorn, which
@@ -51,6 +53,12 @@ def text(piece: str) -> bytes:
 def queue_position(position: int) -> bytes:
     """Where a waiting client stands; 1 is next."""
     return bytes([Kind.METADATA]) + json.dumps({"queue_position": position}).encode()
+
+
+def issued(generation_id: UUID, content_id: int) -> bytes:
+    """What everything that is said from now on is issued as: durable, and in the log."""
+    names = {"generation_id": str(generation_id), "content_id": f"{content_id:012x}"}
+    return bytes([Kind.METADATA]) + json.dumps(names).encode()
 
 
 def error(sentence: str) -> bytes:

@@ -57,6 +57,7 @@ class Wishes:
 
     sampling: Sampling
     seed: int | None = None
+    provenance: bool = False  # to be told what the speech is issued as
 
 
 class Session:
@@ -126,6 +127,8 @@ class Session:
                 await ticket.moved()
             async with self._voice() as voice, self._row(ticket) as row:
                 await self._wire.send(protocol.HANDSHAKE)
+                if self._wishes.provenance:
+                    await self._wire.send(protocol.issued(voice.generation_id, voice.content_id))
                 under_way = anyio.create_memory_object_stream[Future[Spoken | None]](MAX_UNDER_WAY)
                 feed = partial(self._feed, voice, row, under_way[0])
                 speak = partial(self._speak, voice, under_way[1])

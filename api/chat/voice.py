@@ -30,6 +30,7 @@ class Voice:
 
     def __init__(self, decoder: OpusDecoder, stream: MarkedStream) -> None:
         self.generation_id = stream.generation_id
+        self.content_id = stream.generation.content_id
         self._decoder = decoder
         self._stream = stream
         self._writer = OpusWriter()
