@@ -18,21 +18,27 @@ from numpy.typing import NDArray
 from api.marked_stream import MarkedStream
 from api.service import Service
 from audio import OpusDecoder, OpusWriter
+from registry import RegistryError
+from registry.log import TransparencyLog
 
 log = logging.getLogger(__name__)
 
 FRAME_SAMPLES = 1920
 """80 ms at 24 kHz: what the model hears and says at a time."""
 
+PUBLIC_S = 2.0
+"""How long the end of a session waits for its receipt to exist; a batch of the log takes 0.1 to 0.3 s."""
+
 
 class Voice:
     """One session's ears and mouth."""
 
-    def __init__(self, decoder: OpusDecoder, stream: MarkedStream) -> None:
+    def __init__(self, decoder: OpusDecoder, stream: MarkedStream, log: TransparencyLog) -> None:
         self.generation_id = stream.generation_id
         self.content_id = stream.generation.content_id
         self._decoder = decoder
         self._stream = stream
+        self._log = log
         self._writer = OpusWriter()
         self._heard_T = np.zeros(0, np.float32)
 
@@ -42,7 +48,7 @@ class Voice:
         no process stays and nothing was released."""
         decoder = OpusDecoder()
         try:
-            return cls(decoder, service.open_stream(model))
+            return cls(decoder, service.open_stream(model), service.registry.log)
         except BaseException:
             decoder.close()
             raise
@@ -61,16 +67,20 @@ class Voice:
 
     def finish(self) -> bytes:
         """End the speech in order: the last pages. The generation is complete, or aborted when nothing was
-        ever said. Raises as `MarkedStream.finish`, after aborting."""
+        ever said; when it returns its last log entry is public, unless the log takes none within PUBLIC_S.
+        Raises as `MarkedStream.finish`, after aborting."""
         self._decoder.close()
         if not self._stream.num_released_samples:
             self._stream.abort()
             return b""
         try:
-            return self._writer.push(self._stream.finish()) + self._writer.flush()
+            tail = self._writer.push(self._stream.finish()) + self._writer.flush()
         except BaseException:
             self.abort()
             raise
+        with contextlib.suppress(RegistryError):  # it is durable, and the next batch makes it public
+            self._log.wait(self.generation_id, PUBLIC_S)
+        return tail
 
     def abort(self) -> None:
         """End it after a fault. Never raises: a row that cannot be aborted now is aborted by recovery."""

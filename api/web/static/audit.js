@@ -1,6 +1,6 @@
 // The list of generations, for those with a key of the scope `audit`. The key lives in this variable and nowhere else.
 
-import { byId, count, el, moment, t } from "./dom.js";
+import { byId, count, duration, el, moment, t } from "./dom.js";
 import { request } from "./service.js";
 
 const PAGE = 25;
@@ -47,7 +47,7 @@ function show(generations, onChosen) {
     const choose = el("button", { type: "button", class: "button small mono", onclick: () => onChosen(one.generation_id) }, one.generation_id);
     const index = one.log_index === null ? "–" : count(one.log_index);
     const state = t(`log.state_${one.state}`) + (one.revoked_at ? `, ${t("generation.revoked")}` : "");
-    const cells = [moment(one.created_at), state, `${one.system} ${one.model}`, t("seconds", { s: one.duration_s.toFixed(1) }), index, choose];
+    const cells = [moment(one.created_at), state, `${one.system} ${one.model}`, duration(one.duration_s), index, choose];
     return el("tr", {}, ...cells.map((cell) => el("td", {}, cell)));
   });
   place.querySelector("tbody").append(...rows);

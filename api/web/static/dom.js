@@ -69,6 +69,11 @@ export function clock(seconds, digits = 1) {
   return `${Math.floor(whole / (60 * unit))}:${rest}`;
 }
 
+/** A length as people say it: 12.3 s, 1:05 min. */
+export function duration(seconds) {
+  return seconds < 60 ? t("seconds", { s: seconds.toFixed(1) }) : t("minutes", { time: clock(seconds, 0) });
+}
+
 export function moment(rfc3339) {
   const options = { dateStyle: "medium", timeStyle: "medium", timeZone: "UTC" };
   return `${new Intl.DateTimeFormat(locale, options).format(new Date(rfc3339))} UTC`;

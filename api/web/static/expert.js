@@ -57,7 +57,7 @@ function rateRows(detector) {
   const rows = [[name, t("expert.accepts", { p: detector.max_false_alarm_probability })]];
   const measured = detector.measured_false_alarms;
   if (measured) {
-    const shares = Object.entries(measured.share_below_p ?? {}).map(([p, share]) => `p ≤ ${p}: ${number(share * 100)} %`);
+    const shares = Object.entries(measured.share_below_p ?? {}).map(([p, share]) => `p ≤ ${p}: ${Number((share * 100).toPrecision(2))} %`);
     rows.push([t("expert.measured", { n: measured.num_negatives }), shares.join(" · ") || "–"]);
   }
   return rows;

@@ -15,12 +15,12 @@ const HEIGHT = 160;
 export async function showGrowth(place, size) {
   if (!size) return place.replaceChildren(el("p", { class: "muted" }, t("growth.empty")));
   const points = await samples(size);
-  const [first, last] = [points[0], points.at(-1)];
-  const span = Math.max(last.at - first.at, 1);
-  const x = (point) => (((point.at - first.at) / span) * WIDTH).toFixed(1);
+  const first = points[0].at;
+  const now = Math.max(Date.now(), points.at(-1).at);
+  const x = (point) => (((point.at - first) / Math.max(now - first, 1)) * WIDTH).toFixed(1);
   const y = (numEntries) => (HEIGHT - (numEntries / size) * (HEIGHT - 6)).toFixed(1);
   const steps = points.map((point) => `H${x(point)}V${y(point.index + 1)}`).join("");
-  const label = t("growth.label", { n: size, from: moment(first.at), to: moment(last.at) });
+  const label = t("growth.label", { n: size, from: moment(first), to: moment(now) });
   place.replaceChildren(
     svg(
       "svg",
@@ -28,7 +28,7 @@ export async function showGrowth(place, size) {
       svg("path", { class: "area", d: `M0 ${HEIGHT}${steps}H${WIDTH}V${HEIGHT}z` }),
       svg("path", { class: "line", d: `M0 ${HEIGHT}${steps}H${WIDTH}` }),
     ),
-    el("div", { class: "ends" }, el("span", {}, moment(first.at)), el("span", {}, t("growth.now", { n: size })), el("span", {}, moment(last.at))),
+    el("div", { class: "ends" }, el("span", {}, moment(first)), el("span", {}, t("growth.now", { n: size }))),
   );
   return undefined;
 }

@@ -3,7 +3,7 @@
 
 import { base64 } from "./bytes.js";
 import { setUpAudit } from "./audit.js";
-import { byId, checkLine, count, el, facts, moment, save, t } from "./dom.js";
+import { byId, checkLine, count, duration, el, facts, moment, save, t } from "./dom.js";
 import { showGrowth } from "./growth.js";
 import { consistencyProof, isConsistent } from "./merkle.js";
 import { openCheckpoint, parseKey } from "./note.js";
@@ -84,7 +84,7 @@ async function search(generationId) {
       [t("generation.model"), record.model],
       [t("generation.created"), moment(record.created_at)],
       [t("generation.state"), t(`log.state_${record.state}`)],
-      [t("generation.duration"), t("seconds", { s: record.duration_s.toFixed(1) })],
+      [t("generation.duration"), duration(record.duration_s)],
       [t("generation.content_id"), el("span", { class: "mono" }, record.content_id)],
       [t("generation.revoked"), record.revoked_at && moment(record.revoked_at)],
     ];

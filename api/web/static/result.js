@@ -1,6 +1,6 @@
 // Show a signed result: verdict, waveform, evidence, facts, what it does not mean, and the numbers behind it.
 
-import { clock, el, facts, icon, megabytes, moment, save, t } from "./dom.js";
+import { duration, el, facts, icon, megabytes, moment, save, t } from "./dom.js";
 import { expertDrawer } from "./expert.js";
 import { Player, spanList, timeline } from "./waveform.js";
 import { howSure, outcome, VERDICTS } from "./wording.js";
@@ -30,7 +30,7 @@ function verdictBox(result, name) {
   const input = result.input;
   const about = t("result.about", {
     name,
-    duration: clock(input.duration_s),
+    duration: duration(input.duration_s),
     container: input.container,
     codec: input.codec,
     size: megabytes(input.bytes),
@@ -85,7 +85,7 @@ function evidenceCard(result) {
 function generationCard(generation) {
   const link = el("a", { href: `/log#${generation.generation_id}` }, generation.generation_id);
   const rows = [
-    [t("generation.system"), `${generation.system} ${generation.system_version}`],
+    [t("generation.system"), [generation.system, generation.system_version].filter((part) => part !== "unknown").join(" ")],
     [t("generation.model"), generation.model],
     [t("generation.created"), moment(generation.created_at)],
     [t("generation.content_id"), el("span", { class: "mono" }, generation.content_id)],

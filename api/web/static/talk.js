@@ -1,7 +1,7 @@
 // The page `/talk`: a conversation, and beside it what provenance does with every second of it.
 
 import { Conversation } from "./chat.js";
-import { byId, checkLine, clock, count, el, save, t } from "./dom.js";
+import { byId, checkLine, clock, count, duration, el, save, t } from "./dom.js";
 import { give } from "./handover.js";
 import { level, RATE_HZ } from "./microphone.js";
 import { checkReceipt, parseReceipt } from "./receipt.js";
@@ -116,15 +116,23 @@ async function ended(conversation, reason) {
   byId("ended").hidden = false;
   byId("receipt-text").textContent = t("talk.receipt_wait");
   byId("check").focus();
+  const record = await finished();
+  if (record && (await showProof())) {
+    byId("receipt-text").textContent = t("talk.receipt_text", { duration: duration(record.duration_s) });
+    byId("save-receipt").disabled = false;
+  } else {
+    byId("receipt-text").textContent = t("talk.receipt_late");
+  }
+}
+
+/** The generation once it is closed and its last entry is public; null when that takes too long. */
+async function finished() {
   for (let tries = 0; tries < RECEIPT_TRIES; tries++) {
-    const receipt = await showProof();
-    if (receipt && receipt.entry.event !== "begun") {
-      byId("receipt-text").textContent = t("talk.receipt_text", { s: (receipt.entry.duration_s ?? 0).toFixed(1) });
-      break;
-    }
+    const record = await (await request(`/v1/generations/${issued.generation_id}`)).json();
+    if (record.state !== "open" && record.log_index !== null) return record;
     await new Promise((resolve) => setTimeout(resolve, RECEIPT_EVERY_MS));
   }
-  byId("save-receipt").disabled = receiptBytes === null;
+  return null;
 }
 
 async function checkRecording() {

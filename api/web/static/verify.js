@@ -1,7 +1,7 @@
 // The page `/`: one of three states is shown. Intake: a file, a recording or a URL. Working: sent and judged.
 // Result: what was found. What is chosen again replaces what was there.
 
-import { byId, clock, el, megabytes, t } from "./dom.js";
+import { byId, duration, el, megabytes, t } from "./dom.js";
 import { take } from "./handover.js";
 import { recheck, setUpRecheck, textOf } from "./recheck.js";
 import { setUpRecorder } from "./recorder.js";
@@ -124,7 +124,7 @@ async function start() {
   const carried = take();
   if (carried) verify(carried, t("verify.carried"));
   limits = await serviceFacts();
-  byId("limits").textContent = t("verify.limits", { size: megabytes(limits.max_body_bytes), duration: clock(limits.max_duration_s, 0) });
+  byId("limits").textContent = t("verify.limits", { size: megabytes(limits.max_body_bytes), duration: duration(limits.max_duration_s) });
   byId("version").textContent = limits.version;
   byId("url-form").hidden = !limits.fetch_urls;
   setUpRecorder({

@@ -3,7 +3,7 @@
 // The outline comes from the server (`waveform` of the result), so it is also there for audio that came by URL and
 // for results that were sent. SVG, so that colours follow the page's and nothing is drawn again.
 
-import { clock, el, icon, svg, t } from "./dom.js";
+import { clock, duration, el, icon, svg, t } from "./dom.js";
 
 const WIDTH = 600;
 const HEIGHT = 100;
@@ -61,7 +61,7 @@ export function timeline(result, player) {
   const playhead = svg("line", { class: "played", y1: 0, y2: HEIGHT, visibility: "hidden" });
   const wave = svg(
     "svg",
-    { class: "wave", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("wave.label", { duration: clock(durationS) }) },
+    { class: "wave", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("wave.label", { duration: duration(durationS) }) },
     svg("path", { class: "peaks", d: outline(result.waveform ?? []) }),
     playhead,
   );
