@@ -60,8 +60,8 @@ def detect(
     num_peaks: int | None = None,
 ) -> Detection:
     """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising; with `num_peaks`
-    the answer has its outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing is
-    kept."""
+    the answer has its outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing
+    is kept."""
     decoded = decode(data, limits)  # (0)
     admit(decoded.wav_T)
     shape = None if num_peaks is None else outline(decoded.wav_T, num_peaks)

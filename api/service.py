@@ -104,9 +104,7 @@ class Service:
         new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
         return MarkedStream.open(self.registry, self.embedder, new)
 
-    def detect(
-        self, data: bytes, visitor: Visitor | None = None, num_peaks: int | None = None
-    ) -> Detection:
+    def detect(self, data: bytes, visitor: Visitor | None = None, num_peaks: int | None = None) -> Detection:
         """Judge one audio file and sign what was found; see `api.detection`. `.model_dump(mode="json")` is
         the object that REST answers.
 

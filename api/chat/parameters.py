@@ -2,8 +2,8 @@
 
 The names are those of the published web client: text_temperature, text_topk, audio_temperature, audio_topk,
 text_seed, audio_seed. One is our own: `provenance`, since that client would take a message that it does not
-know for its server's settings. No client needs to send any. Not here: pad_mult, repetition_penalty, max_steps.
-"""
+know for its server's settings. No client needs to send any. Not here: pad_mult, repetition_penalty,
+max_steps."""
 
 import math
 from collections.abc import Mapping

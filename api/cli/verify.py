@@ -2,13 +2,22 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from api.cli.errors import CommandError, UsageError
 from api.cli.log_outside import trust_root
 from api.cli.parsers import Subparsers, add_public_weights
+from api.cli.plot import NUM_PEAKS, draw
 from api.cli.progress import Progress
-from api.cli.session import STANDARD_STREAM, open_service, print_json, read_input, wants_json
+from api.cli.session import (
+    STANDARD_STREAM,
+    open_service,
+    print_json,
+    read_input,
+    wants_json,
+    write_output,
+)
 from api.cli.wording import describe, notes
 
 
@@ -29,6 +38,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--key", metavar="KEY", help="with --check: the public key that signed, or a file with it"
     )
+    parser.add_argument(
+        "--plot", type=Path, metavar="OUT.svg", help="draw waveform, spans and scores of the one FILE"
+    )
     add_public_weights(parser)
     parser.set_defaults(run=run)
 
@@ -38,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     still printed. With --check, judge nothing and need no registry."""
     if args.check:
         return run_check(args)
+    if args.plot is not None and (len(args.files) > 1 or args.plot.suffix != ".svg"):
+        raise UsageError("--plot draws one FILE, as SVG: name the picture something.svg")
     if args.key is not None:
         raise UsageError("--key is for --check: verifying audio needs the registry itself")
     from audio import AudioError
@@ -49,13 +63,17 @@ def run(args: argparse.Namespace) -> int:
             if len(args.files) > 1:
                 progress.draw(done, len(args.files))
             try:
-                detection = service.detect(read_input(name)).model_dump(mode="json")
+                num_peaks = None if args.plot is None else NUM_PEAKS
+                found = service.detect(read_input(name), num_peaks=num_peaks)
+                detection = found.model_dump(mode="json")
             except (AudioError, CommandError) as exc:
                 num_failed += 1
                 progress.clear()
                 print(f"earmark: {exc if name in str(exc) else f'{name}: {exc}'}", file=sys.stderr)
                 continue
             detections.append(detection)
+            if args.plot is not None:
+                write_output(str(args.plot), draw(Path(name).name, detection).encode())
             if not wants_json(args):
                 progress.clear()
                 print(describe("standard input" if name == STANDARD_STREAM else name, detection))

@@ -25,7 +25,7 @@ HEADERS = {
             "trusted-types 'none'",  # so no text becomes HTML anywhere, whatever a module tries
         ]
     ),
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), display-capture=(), payment=(), usb=()",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=(), display-capture=(), payment=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept, and asked about each time: 304 costs nothing and is never stale
     "Vary": "Accept-Encoding, Accept-Language",
@@ -58,7 +58,9 @@ async def get_service_facts(request: Request, service: OpenService) -> dict[str,
     """What the pages say before anything is sent: limits, and what this server can do."""
     settings = service.settings
     room = request.app.state.room
-    chat = None if room is None else {"session_s": settings.chat_session_s, "needs_key": settings.chat_needs_key}
+    chat = (
+        None if room is None else {"session_s": settings.chat_session_s, "needs_key": settings.chat_needs_key}
+    )
     return {
         "version": request.app.version,
         "max_body_bytes": settings.max_body_bytes,

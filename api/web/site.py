@@ -5,9 +5,9 @@ made.
     site.page("/", "de-CH, en;q=0.8")       # HTML in the first language that is there, else English
     site.asset("earmark.css")               # None for every name that is no file of ours
 
-A template says `{{verify.title}}` where `strings/<language>.json` has the words, so the first paint has its text
-and nothing moves when scripts arrive; scripts get the same words as the module `strings.js`. Each page names
-all modules it leads to, so that they load side by side. Not here: headers (`api.routes.pages`)."""
+A template says `{{verify.title}}` where `strings/<language>.json` has the words, so the first paint has its
+text and nothing moves when scripts arrive; scripts get the same words as the module `strings.js`. Each page
+names all modules it leads to, so that they load side by side. Not here: headers (`api.routes.pages`)."""
 
 import gzip
 import hashlib
@@ -68,9 +68,7 @@ class Site:
                 for address, name in PAGES.items()
             }
             module = f"export default {json.dumps(strings, ensure_ascii=False)};\n"
-            languages[path.stem] = pages | {
-                STRINGS_MODULE: Asset.of(module.encode(), _MEDIA_TYPES[".js"])
-            }
+            languages[path.stem] = pages | {STRINGS_MODULE: Asset.of(module.encode(), _MEDIA_TYPES[".js"])}
         assets = {
             name: Asset.of(path.read_bytes(), _MEDIA_TYPES[path.suffix]) for name, path in static.items()
         }

@@ -100,7 +100,7 @@ function compareBox(result) {
   const file = el("input", { type: "file", accept: "audio/*", hidden: true });
   file.addEventListener("change", async () => {
     const same = hex(await sha256(new Uint8Array(await file.files[0].arrayBuffer()))) === result.input.sha256;
-    said.replaceChildren(el("ul", { class: "checks" }, checkLine(same, t(same ? "recheck.same" : "recheck.other"))));
+    said.replaceChildren(el("ul", { class: "checks" }, checkLine(same, t(same ? "recheck.same" : "recheck.another"))));
   });
   const button = el("button", { type: "button", class: "button", onclick: () => file.click() }, t("recheck.compare"));
   return el("div", {}, el("p", { class: "muted" }, t("recheck.compare_text")), button, file, said);

@@ -18,7 +18,7 @@ let receiptBytes = null;
 let sessionS = 0;
 let countdown = 0;
 
-const say = (key, values) => byId("state").replaceChildren(t(key, values));
+const say = (words) => byId("state").replaceChildren(words);
 
 function showButtons(isTalking) {
   byId("start").hidden = isTalking;
@@ -40,16 +40,16 @@ function reset() {
 async function start() {
   reset();
   byId("start").disabled = true;
-  say("talk.opening");
+  say(t("talk.opening"));
   talk = new Conversation();
   listen(talk);
   try {
     await talk.start();
     showButtons(true);
     byId("stop").focus();
-    say("talk.connecting");
+    say(t("talk.connecting"));
   } catch (error) {
-    say("talk.idle");
+    say(t("talk.idle"));
     byId("problem").textContent = error.message;
   }
   byId("start").disabled = false;
@@ -57,9 +57,9 @@ async function start() {
 
 function listen(conversation) {
   const on = (name, act) => conversation.addEventListener(name, (event) => act(event.detail));
-  on("queued", ({ position }) => say("talk.queued", { n: position }));
+  on("queued", ({ position }) => say(t("talk.queued", { n: position })));
   on("seated", () => {
-    say("talk.seated");
+    say(t("talk.seated"));
     const ends = Date.now() + 1000 * sessionS;
     const tick = () => byId("left").replaceChildren(t("talk.left", { time: clock(Math.max(ends - Date.now(), 0) / 1000, 0) }));
     tick();
@@ -108,7 +108,7 @@ async function showProof() {
 async function ended(conversation, reason) {
   clearInterval(countdown);
   showButtons(false);
-  say("talk.ended");
+  say(t("talk.ended"));
   byId("left").textContent = "";
   byId("problem").textContent = reason;
   byId("level-you").value = byId("level-model").value = 0;

@@ -12,6 +12,15 @@ def test_without_parameters_the_models_defaults_hold() -> None:
     wishes = wishes_of({})
     assert wishes.sampling == Sampling()
     assert wishes.seed is None
+    assert wishes.provenance is False
+
+
+def test_who_asks_is_told_what_the_speech_is_issued_as() -> None:
+    assert wishes_of({"provenance": "true"}).provenance is True
+    assert wishes_of({"provenance": "true", "text_seed": "1"}).provenance is True
+    for value in ("yes", "", "True", "1"):
+        with pytest.raises(ParameterRefused, match="provenance"):
+            wishes_of({"provenance": value})
 
 
 def test_the_web_clients_names_are_read_and_others_passed_over() -> None:

@@ -1,5 +1,7 @@
 """Messages as bytes, against literals written by hand from the published protocol."""
 
+from uuid import UUID
+
 from api.chat import protocol
 
 
@@ -9,6 +11,10 @@ def test_every_message_is_these_bytes() -> None:
     assert protocol.audio(b"OggS...") == b"\x01OggS..."
     assert protocol.text(" voil\u00e0") == b"\x02 voil\xc3\xa0"
     assert protocol.queue_position(3) == b'\x04{"queue_position": 3}'
+    name = UUID("01a20aeb-ad4e-75fa-95bd-65dc73232b53")
+    assert protocol.issued(name, 0xFE) == (
+        b'\x04{"generation_id": "01a20aeb-ad4e-75fa-95bd-65dc73232b53", "content_id": "0000000000fe"}'
+    )
     assert protocol.error("no room") == b"\x05no room"
 
 

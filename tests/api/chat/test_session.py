@@ -49,6 +49,29 @@ def test_what_the_client_hears_was_issued_here(staged: Staged) -> None:
         assert set(client.of(Kind.TEXT)) == {b" word"}
 
 
+def test_who_asks_is_told_the_ids_and_the_end_of_a_session_is_in_the_log(staged: Staged) -> None:
+    """A receipt that exists only once somebody else generates something is none for whoever waits for it."""
+    with staged() as stage:
+        with stage.client("?provenance=true") as client:
+            client.say(4)
+            client.listen(lambda heard: heard.of(Kind.METADATA))
+            (names,) = map(json.loads, client.of(Kind.METADATA))
+            client.listen(spoke(1))
+        stage.wait_for(lambda: stage.generations()[0].state is COMPLETE)
+        (row,) = stage.generations()
+        assert names == {
+            "generation_id": str(row.generation_id),
+            "content_id": f"{row.content_id:012x}",
+        }
+
+        def is_public() -> bool:
+            entries = stage.service.registry.log.entries_of([row.generation_id])
+            return len(entries) == 2 and all(entry.log_index is not None for entry in entries)
+
+        stage.wait_for(is_public)
+        assert json.loads(stage.service.registry.log.receipt(row.generation_id).leaf)["event"] == "finished"
+
+
 def test_the_model_hears_what_the_client_says_in_order(staged: Staged) -> None:
     with staged() as stage, stage.client() as client:
         client.listen(seated)

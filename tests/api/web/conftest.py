@@ -1,4 +1,5 @@
-"""One server with a parrot and one browser for all tests of the pages, which are skipped without a browser."""
+"""One server with a parrot and one browser for all tests of the pages, which are skipped without a
+browser."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -14,14 +15,15 @@ from api.app import create_app
 from api.service import Service
 from api.settings import Settings
 from audio import decode, encode
+from benchmarks.browser import CHROMIUM, Browser, View, browsing
 from tests.api.chat.parrot import Parrot
 from tests.api.conftest import MANY, Marked, bearer, recording, running
-from tests.api.web.browser import CHROMIUM, Browser, View, browsing
 from tests.conftest import reachable_folder
 
 MAX_BODY_BYTES = 2_000_000
 QUESTION = "krisgesling"
-"""What the microphone hears."""
+"""What the microphone hears, over and over. Nobody marks it here, nor eltocino: they are the strangers; the
+parrot says amelia."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def kathleen(site: Site) -> Marked:
 
 @pytest.fixture(scope="package")
 def browser(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """For the package and not for the session: while Playwright runs, no other test may start an event loop."""
+    """For the package and not for the session: while Playwright runs, no other test may start an event
+    loop."""
     if CHROMIUM is None or importlib.util.find_spec("playwright") is None:
         pytest.skip("needs chromium (apt-get install chromium) and Playwright (make setup)")
     microphone: Path = tmp_path_factory.mktemp("microphone") / "question.wav"

@@ -1,4 +1,5 @@
-"""The page `/log` and its verifier in a real browser: the same verdict as registry/log/ on every tree and forgery."""
+"""The page `/log` and its verifier in a real browser: the same verdict as registry/log/ on every tree and
+forgery."""
 
 import base64
 import json
@@ -8,12 +9,12 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from benchmarks.browser import Browser, View
 from registry import ProofRefused
 from registry.log import SigningKey, canonical
 from registry.log.merkle import Node, complete_root, consistency_proof, inclusion_proof, leaf_hash, root
 from registry.log.receipt import Receipt
 from tests.api.conftest import Marked
-from tests.api.web.browser import Browser, View
 from tests.api.web.conftest import Site, assert_clean
 
 SIZES = (1, 2, 3, 7, 8, 13, 33)
@@ -41,11 +42,31 @@ def test_proofs_of_every_tree_are_judged_as_the_registry_judges_them(browser: Br
         node = tree(size)
         for index in range(size):
             proof = inclusion_proof(node, index, size)
-            cases.append(["in", index, size, [one.hex() for one in proof], leaf_hash(str(index).encode()).hex(), root(node, size).hex()])
+            cases.append(
+                [
+                    "in",
+                    index,
+                    size,
+                    [one.hex() for one in proof],
+                    leaf_hash(str(index).encode()).hex(),
+                    root(node, size).hex(),
+                ]
+            )
         for old in range(1, size + 1):
             proof = consistency_proof(node, old, size)
-            cases.append(["grows", old, size, [one.hex() for one in proof], root(node, old).hex(), root(node, size).hex()])
-    body = DECODERS + """
+            cases.append(
+                [
+                    "grows",
+                    old,
+                    size,
+                    [one.hex() for one in proof],
+                    root(node, old).hex(),
+                    root(node, size).hex(),
+                ]
+            )
+    body = (
+        DECODERS
+        + """
       const same = (a, b) => a !== null && a.join() === b.join();
       const holds = async (kind, at, size, proof, from, to) => kind === "in"
         ? same(await m.rootFromInclusion(at, size, from, proof), to)
@@ -65,21 +86,26 @@ def test_proofs_of_every_tree_are_judged_as_the_registry_judges_them(browser: Br
         }
       }
       return wrong;"""
+    )
     with browser.view("/log") as view:
         assert run(view, "merkle.js", body, cases) == []
 
 
 def test_proofs_that_the_browser_makes_are_those_of_the_registry(browser: Browser) -> None:
     """It proves entries and growth from tiles by itself."""
-    body = DECODERS + """
+    body = (
+        DECODERS
+        + """
       const hexOf = (bytes) => Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");
       const made = [];
       for (const { size, leaves } of given) {
-        const node = (level, index) => m.completeRoot(leaves.slice(index * 2 ** level, (index + 1) * 2 ** level).map(hex));
-        for (let i = 0; i < size; i++) made.push((await m.inclusionProof(node, i, size)).map(hexOf));
-        for (let old = 1; old <= size; old++) made.push((await m.consistencyProof(node, old, size)).map(hexOf));
+        const node = (level, index) => m.completeRoot(leaves.slice(index * 2 ** level, (index + 1) * 2 **
+        level).map(hex)); for (let i = 0; i < size; i++) made.push((await m.inclusionProof(node, i,
+        size)).map(hexOf)); for (let old = 1; old <= size; old++) made.push((await m.consistencyProof(node,
+        old, size)).map(hexOf));
       }
       return made;"""
+    )
     given, wanted = [], []
     for size in SIZES:
         node = tree(size)
@@ -93,11 +119,17 @@ def test_proofs_that_the_browser_makes_are_those_of_the_registry(browser: Browse
 def test_json_is_canonical_in_the_browser_as_in_the_registry(browser: Browser) -> None:
     """Two forms of one result would mean that a genuine one is refused."""
     values = [
-        {"b": 1.0, "a": "é", "\U0001f600": [], "\ue000": {}}, [0.1, 1e21, 1e-7, 123456789012345680000.0, -0.0, 5e-324],
-        {"text": 'quo"te\\ \n\t\u0001 /'}, [None, True, False, [], {}, ""], 1e300, 0.000001, [0.12345678901234567],
+        {"b": 1.0, "a": "é", "\U0001f600": [], "\ue000": {}}, [0.1, 1e21, 1e-7, 123456789012345680000.0, -0.0,
+        5e-324], {"text": 'quo"te\\ \n\t\u0001 /'}, [None, True, False, [], {}, ""], 1e300, 0.000001,
+        [0.12345678901234567],
     ]  # fmt: skip
     with browser.view("/log") as view:
-        made = run(view, "bytes.js", "return given.map((one) => m.canonical(JSON.parse(one)));", [json.dumps(v) for v in values])
+        made = run(
+            view,
+            "bytes.js",
+            "return given.map((one) => m.canonical(JSON.parse(one)));",
+            [json.dumps(v) for v in values],
+        )
     assert [one.encode() for one in made] == [canonical(value) for value in values]
 
 
@@ -117,7 +149,9 @@ def receipts_and_forgeries(site: Site, generation_id: str) -> dict[str, bytes]:
     for other in (b"index 0", b"index 1", b"index 99999", b"index -1", b"index 01", b"index 1e3"):
         found[other.decode()] = good.replace(index, other)
     extra = json.loads(base64.b64decode(lines[1][6:]))
-    forged = canonical({**extra, "leaf": extra["leaf"].replace("complete", "aborted").replace("finished", "aborted")})
+    forged = canonical(
+        {**extra, "leaf": extra["leaf"].replace("complete", "aborted").replace("finished", "aborted")}
+    )
     found["another leaf"] = good.replace(lines[1], b"extra " + base64.b64encode(forged))
     found["empty"] = b""
     return found
@@ -170,7 +204,9 @@ def test_the_signed_tree_is_checked_and_remembered_and_growth_is_drawn(
         assert view.shifted < 0.02
         site.mark("adocampo")
         view.page.reload(wait_until="networkidle")
-        view.page.wait_for_selector(f"text=the tree of {size} entries that this browser saw then is its beginning")
+        view.page.wait_for_selector(
+            f"text=the tree of {size} entries that this browser saw then is its beginning"
+        )
         assert_clean(view, browser)
 
 
@@ -196,7 +232,11 @@ def test_another_logs_key_refuses_the_tree(browser: Browser, site: Site) -> None
     with browser.view("/log") as view:
         view.page.wait_for_selector("text=The signature is genuine")
         view.page.click("text=Use a key that you got elsewhere")
-        for key, said in ((str(other), "The signature does not hold"), (f"{other}x", "damaged"), ("nonsense", "looks like")):
+        for key, said in (
+            (str(other), "The signature does not hold"),
+            (str(other).replace(other.key_id.hex(), "01234567"), "damaged"),
+            ("nonsense", "looks like"),
+        ):
             view.page.fill("#key", key)
             view.page.press("#key", "Enter")
             view.page.wait_for_selector(f"#checkpoint-checks >> text={said}")
@@ -223,7 +263,9 @@ def test_an_entry_is_proved_by_its_generation_id_and_a_receipt_by_its_file(
         assert_clean(view, browser)
 
 
-def test_a_receipt_with_its_salt_knows_the_file(browser: Browser, site: Site, kathleen: Marked, tmp_path: Path) -> None:
+def test_a_receipt_with_its_salt_knows_the_file(
+    browser: Browser, site: Site, kathleen: Marked, tmp_path: Path
+) -> None:
     receipt = site.service.registry.log.wait(UUID(kathleen.generation_id)).encode()
     (tmp_path / "a.tlog-proof").write_bytes(receipt)
     (tmp_path / "a.flac").write_bytes(kathleen.data)

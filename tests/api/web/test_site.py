@@ -1,4 +1,5 @@
-"""The pages as files and headers, without a browser: what they may load, that nothing is lost, and the words."""
+"""The pages as files and headers, without a browser: what they may load, that nothing is lost, and the
+words."""
 
 import json
 import re
@@ -59,13 +60,16 @@ def test_a_page_loads_scripts_and_styles_from_here_only(address: str) -> None:
 
 
 def test_no_script_makes_html_of_text() -> None:
-    """A file name or a server's sentence that becomes markup is the classic hole; trusted types close it too."""
+    """A file name or a server's sentence that becomes markup is the classic hole; trusted types close it
+    too."""
     forbidden = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function")
     for path in STATIC.glob("*.js"):
         assert not forbidden.search(path.read_text()), path.name
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "../site.py", "%2e%2e/site.py", "en.json", "", "strings/en.json"])
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "../site.py", "%2e%2e/site.py", "en.json", "", "strings/en.json"]
+)
 def test_what_is_no_file_of_the_pages_is_a_404_problem(name: str) -> None:
     response = get(f"/web/{name}")
     assert response.status_code == 404
@@ -79,7 +83,8 @@ def test_a_file_that_is_there_already_is_not_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "language"), [("", "en"), ("en-GB", "en"), ("xx-YY,fr;q=0.9", "fr"), ("xx", "en"), ("FR", "fr")]
+    ("wanted", "language"),
+    [("", "en"), ("en-GB", "en"), ("xx-YY,fr;q=0.9", "fr"), ("xx", "en"), ("FR", "fr")],
 )
 def test_another_language_is_one_file_more(wanted: str, language: str, tmp_path: Path) -> None:
     for name in ("static", "templates"):
@@ -99,8 +104,12 @@ def test_all_words_that_are_used_exist_and_all_that_exist_are_used() -> None:
     code = "\n".join(path.read_text() for path in STATIC.glob("*.js"))
     templates = "\n".join(path.read_text() for path in (FOLDER / "templates").glob("*.html"))
     exact = set(re.findall(r'\bt\(\s*"([a-z0-9_.-]+)"', code))
-    exact |= {key for pair in re.findall(r'\bt\([^()"`]*\? "([\w.-]+)" : (?:[^()"`]*\? )?"([\w.-]+)"', code) for key in pair}
-    exact |= {key for key in re.findall(r'"((?:check|verify|receipt|recheck|mic)\.[a-z_]+)"', code)}
+    exact |= {
+        key
+        for pair in re.findall(r'\bt\([^()"`]*\? "([\w.-]+)" : (?:[^()"`]*\? )?"([\w.-]+)"', code)
+        for key in pair
+    }
+    exact |= set(re.findall(r'"((?:check|verify|receipt|recheck|mic)\.[a-z_]+)"', code))
     exact |= set(re.findall(r"\{\{([a-z_.]+)\}\}", templates)) - {"lang", "page.title"}
     exact |= {f"{page}.title" for page in PAGES.values()}
     prefixes = tuple(set(re.findall(r"\b(?:t|hasWords)\([^()]*`([a-z_.]+)\$\{", code)))
@@ -114,6 +123,9 @@ def test_a_page_with_all_that_it_loads_is_light(address: str) -> None:
     site = Site.load()
     page = PAGES[address]
     modules = {f"{page}.js", *imported(STATIC, f"{page}.js")}
-    parts = [site.page(address), *(site.asset(name) for name in modules | {"earmark.css", "icons.svg", "logo.svg"})]
+    parts = [
+        site.page(address),
+        *(site.asset(name) for name in modules | {"earmark.css", "icons.svg", "logo.svg"}),
+    ]
     assert all(part is not None for part in parts)
     assert sum(len(part.data) for part in parts if part) < MAX_WEIGHT_BYTES / 2  # not even packed

@@ -1,4 +1,5 @@
-"""The page `/` in a real browser: what it says of files that were issued, altered, pasted, fetched or are hostile."""
+"""The page `/` in a real browser: what it says of files that were issued, altered, pasted, fetched or are
+hostile."""
 
 import ipaddress
 import json
@@ -9,11 +10,11 @@ import pytest
 
 from api.fetch import Fetcher, Policy
 from audio import SAMPLE_RATE_HZ, decode, edits, encode
+from benchmarks.browser import Browser, View
 from tests.api.conftest import Marked, flac, recording
 from tests.api.test_detection import transplant
 from tests.api.test_fetch import Files, files
 from tests.api.test_hostile_uploads import HOSTILE
-from tests.api.web.browser import Browser, View
 from tests.api.web.conftest import Site, assert_clean
 
 NO_SHIFT = 0.001
@@ -24,7 +25,9 @@ def outcomes(view: View) -> dict[str, str]:
     return {one.get_attribute("data-technique"): one.get_attribute("data-outcome") for one in rows}
 
 
-def test_an_issued_file_is_named_with_its_evidence_and_nothing_moves(browser: Browser, kathleen: Marked) -> None:
+def test_an_issued_file_is_named_with_its_evidence_and_nothing_moves(
+    browser: Browser, kathleen: Marked
+) -> None:
     """The purpose of the page."""
     with browser.view("/") as view:
         before = view.shifted
@@ -56,7 +59,9 @@ def test_a_span_is_played_and_only_the_span(browser: Browser, kathleen: Marked) 
         view.page.get_by_role("button", name="Play 0:00.0").first.press("Enter")
         view.page.wait_for_selector(".played[visibility=visible]", state="attached")
         view.page.get_by_role("button", name="Stop").wait_for()
-        view.page.get_by_role("button", name="Play", exact=True).wait_for(timeout=10_000)  # it ended by itself
+        view.page.get_by_role("button", name="Play", exact=True).wait_for(
+            timeout=10_000
+        )  # it ended by itself
         assert_clean(view, browser)
 
 
@@ -65,13 +70,13 @@ def test_altered_pasted_and_unmarked_files_get_the_verdicts_of_the_service(
 ) -> None:
     """Whatever the service finds is what is shown; a pasted mark is not called issued here."""
     kerstin = site.mark("kerstin_1")
-    stranger_T = decode(recording("amelia")).wav_T
+    stranger_T = decode(recording("eltocino")).wav_T
     sent = {
         "opus.ogg": encode(kathleen.wav_T, SAMPLE_RATE_HZ, "ogg", bit_rate=24_000),
         "spliced.flac": flac(np.concatenate([kathleen.wav_T[: 6 * SAMPLE_RATE_HZ], stranger_T])),
         "noise.flac": flac(edits.apply(kathleen.wav_T, "noise_10db", seed=0)),
         "pasted.flac": flac(transplant(decode(recording("kathleen_2")).wav_T, kerstin, 3.0)),
-        "amelia.flac": recording("amelia"),
+        "stranger.flac": recording("eltocino"),
         "short.flac": flac(kathleen.wav_T[:7000]),
     }
     with browser.view("/") as view:
@@ -86,13 +91,13 @@ def test_altered_pasted_and_unmarked_files_get_the_verdicts_of_the_service(
         assert shown["opus.ogg"] == "issued_here"
         assert shown["spliced.flac"] == "issued_here_altered"
         assert shown["pasted.flac"] not in ("issued_here", "issued_here_altered")
-        assert (shown["amelia.flac"], shown["short.flac"]) == ("not_detected", "inconclusive")
+        assert (shown["stranger.flac"], shown["short.flac"]) == ("not_detected", "inconclusive")
         assert_clean(view, browser)
 
 
 def test_nothing_found_says_that_this_means_no_human(browser: Browser) -> None:
     with browser.view("/") as view:
-        view.drop("amelia.flac", recording("amelia"))
+        view.drop("stranger.flac", recording("eltocino"))
         assert view.verdict() == "not_detected"
         assert "does not mean that a human spoke" in view.page.inner_text("#verdict")
 
@@ -159,7 +164,9 @@ def test_a_recording_from_the_microphone_is_judged(browser: Browser) -> None:
         assert_clean(view, browser)
 
 
-def test_a_key_gives_numbers_and_the_log_gives_error_rates(browser: Browser, site: Site, kathleen: Marked) -> None:
+def test_a_key_gives_numbers_and_the_log_gives_error_rates(
+    browser: Browser, site: Site, kathleen: Marked
+) -> None:
     with browser.view("/") as view:
         view.drop("a.flac", kathleen.data)
         view.verdict()
@@ -195,7 +202,10 @@ def test_a_saved_result_is_checked_by_browser_and_server_and_compared_with_its_f
         view.page.wait_for_selector("text=Genuine: signed by this service")
         box = view.page.inner_text("#recheck-result")
         assert "Checked by this browser with the key earmark/" in box and "The server says" in box
-        for name, data, said in (("a.flac", kathleen.data, "about this file"), ("b.flac", b"x", "another file")):
+        for name, data, said in (
+            ("a.flac", kathleen.data, "about this file"),
+            ("b.flac", b"x", "another file"),
+        ):
             path = tmp_path / name
             path.write_bytes(data)
             view.page.set_input_files("#recheck-result input[type=file]", path)
@@ -208,7 +218,7 @@ def test_a_saved_result_is_checked_by_browser_and_server_and_compared_with_its_f
 def test_a_result_that_was_tampered_with_is_refused_by_browser_and_server(browser: Browser) -> None:
     """Each forgery is one that a reader would not see; both checks must see it, each on its own."""
     with browser.view("/") as view:
-        text = saved_result(view, recording("amelia"))
+        text = saved_result(view, recording("eltocino"))
         good = json.loads(text)
         forged = {**good, "verdict": "issued_here"}
         later = {**good, "created_at": "2027-01-01T00:00:00Z"}

@@ -1,7 +1,7 @@
 """Chromium and the pages in it, for the tests and for benchmarks/web.py: nothing here is a mock.
 
-Debian's chromium, driven by Playwright, with a microphone that plays a file. Whatever a page says on its console
-and every request it makes is kept."""
+Debian's chromium, driven by Playwright, with a microphone that plays a file. Whatever a page says on its
+console and every request it makes is kept."""
 
 import base64
 import os
@@ -96,7 +96,9 @@ class Browser:
         self.base_url = base_url
 
     @contextmanager
-    def view(self, address: str, *, width: int = 1200, height: int = 900, dark: bool = False) -> Iterator[View]:
+    def view(
+        self, address: str, *, width: int = 1200, height: int = 900, dark: bool = False
+    ) -> Iterator[View]:
         context = self._chromium.new_context(
             base_url=self.base_url,
             viewport={"width": width, "height": height},
