@@ -16,14 +16,16 @@ import torch
 from anyio import to_thread
 from fastapi import FastAPI
 
+import generation
 from api import problems
 from api.access.rates import Rates
+from api.booth import Booth
 from api.chat.protocol import MAX_MESSAGE_BYTES
 from api.chat.room import Room
 from api.chat.stage import Speaker
 from api.fetch import Fetcher
 from api.observe import Metrics
-from api.routes import chat, detections, generations, health, log, marks, pages
+from api.routes import chat, detections, generations, health, log, marks, pages, speech
 from api.service import Service
 from api.settings import Settings
 from api.web.site import Site
@@ -74,6 +76,10 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
             if settings.model is not None:
                 app.state.room = await Room.open(service, partial(load_speaker, settings))
                 parts.push_async_callback(app.state.room.close)
+            app.state.booth = None
+            if settings.voice is not None:
+                load = partial(generation.Speaker.load, settings.voice)
+                app.state.booth = await Booth.open(load, settings.voice_waiting)
             _add_gauges(metrics, workers, service)
             yield
 
@@ -89,7 +95,7 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
     problems.install(app, settings.retry_after_s, metrics)
     app.state.metrics = metrics
     app.state.site = Site.load()
-    for routes in (marks, detections, generations, log, health, chat, pages):
+    for routes in (marks, detections, speech, generations, log, health, chat, pages):
         app.include_router(routes.router)
     return app
 

@@ -67,7 +67,7 @@ async def get_service_facts(request: Request, service: OpenService) -> dict[str,
         "max_duration_s": settings.max_duration_s,
         "fetch_urls": settings.fetch_urls,
         "chat": chat,
-        "generations": "post" in request.app.openapi()["paths"]["/v1/generations"],
+        "says_texts": request.app.state.booth is not None,
     }
 
 

@@ -1,4 +1,4 @@
-// The `say` box: text in, marked speech out, by `POST /v1/generations`. Shown only where the service has that route.
+// The `say` box: text in, marked speech out, by `POST /v1/generations`. Shown only where the service has a voice.
 
 import { byId, el, t } from "./dom.js";
 import { give } from "./handover.js";
@@ -19,7 +19,7 @@ export function setUpSay() {
 }
 
 async function said(text) {
-  const options = { method: "POST", headers: { "Content-Type": "application/json", Accept: "audio/wav" }, body: JSON.stringify({ text }) };
+  const options = { method: "POST", headers: { "Content-Type": "application/json", Accept: "audio/ogg" }, body: JSON.stringify({ text }) };
   const response = await request("/v1/generations", options, byId("say-key").value.trim());
   const speech = await response.blob();
   const generationId = response.headers.get("Earmark-Generation-Id");

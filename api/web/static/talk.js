@@ -153,7 +153,7 @@ async function setUp() {
   byId("save-audio").addEventListener("click", () => save(`${issued.generation_id}.ogg`, talk.recording()));
   const known = await serviceFacts();
   byId("version").textContent = known.version;
-  if (known.generations) setUpSay();
+  if (known.says_texts) setUpSay();
   if (!known.chat) {
     byId("absent").hidden = false;
     return;

@@ -19,6 +19,7 @@ from benchmarks.browser import CHROMIUM, Browser, View, browsing
 from tests.api.chat.parrot import Parrot
 from tests.api.conftest import MANY, Marked, bearer, recording, running
 from tests.conftest import reachable_folder
+from tests.generation.tiny import write_tiny_voice
 
 MAX_BODY_BYTES = 2_000_000
 QUESTION = "krisgesling"
@@ -54,6 +55,7 @@ def site() -> Iterator[Site]:
         settings = Settings(
             data_dir=folder / "data",
             model="parrot",
+            voice=str(write_tiny_voice(folder / "tiny")),
             max_body_bytes=MAX_BODY_BYTES,
             chat_session_s=60.0,
             requests_per_minute_address=MANY,

@@ -97,6 +97,23 @@ def test_the_end_of_the_session_is_said(browser: Browser, site: Site) -> None:
         assert view.page.is_visible("#start")
 
 
+def test_a_text_is_spoken_marked_and_verified(browser: Browser, site: Site) -> None:
+    """The tiny voice says noise, which suffers through Opus: the mark may be found in parts only."""
+    with browser.view("/talk") as view:
+        view.page.fill("#say-text", "The quick brown fox jumps over the lazy dog while it rains.")
+        view.page.click("#say button")
+        view.page.wait_for_selector("#said >> text=An API key is needed")
+        view.page.fill("#say-key", site.key)
+        view.page.click("#say button")
+        view.page.wait_for_selector("#said audio")
+        newest = site.service.registry.generations(limit=1)[0]
+        assert f"{newest.content_id:012x}" in view.page.inner_text("#said")
+        view.page.click("#said button")
+        assert view.verdict() in ("issued_here", "issued_here_altered")
+        assert site.key not in view.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+        assert_clean(view, browser)
+
+
 def test_ogg_is_written_and_read_as_the_server_does(browser: Browser) -> None:
     """The server passes over a page whose checksum is wrong, so an error here is silence there."""
     from audio import PacketReader
