@@ -15,8 +15,8 @@ export function showResult(text, { name, sound = null, actions = [], judgeAgain 
   const sections = [
     verdictBox(result, name),
     el("div", { class: "row" }, saveButton(result, text), ...actions),
-    timelineCard(result, player),
     evidenceCard(result),
+    timelineCard(result, player),
     result.generation && generationCard(result.generation),
     meaningCard(result),
     expertDrawer(result, text, judgeAgain),
@@ -31,8 +31,7 @@ function verdictBox(result, name) {
   const about = t("result.about", {
     name,
     duration: duration(input.duration_s),
-    container: input.container,
-    codec: input.codec,
+    form: input.container === input.codec ? input.codec : `${input.container}, ${input.codec}`,
     size: megabytes(input.bytes),
   });
   const words = el(

@@ -2,7 +2,7 @@
 
 import { hasWords, t } from "./dom.js";
 
-export const NUM_PEAKS = 600;
+export const NUM_PEAKS = 240;
 
 export class Problem extends Error {
   constructor(message, code = "", status = 0) {
