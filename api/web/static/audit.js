@@ -1,4 +1,5 @@
-// The list of generations, for those with a key of the scope `audit`. The key lives in this variable and nowhere else.
+// The list of generations, for those with a key of the scope `audit`. The key lives in this variable and
+// nowhere else.
 
 import { byId, count, duration, el, moment, t } from "./dom.js";
 import { request } from "./service.js";
@@ -40,14 +41,27 @@ function show(generations, onChosen) {
   const place = byId("listed");
   place.hidden = false;
   if (!place.firstChild) {
-    const heads = ["created", "state", "model", "duration", "log_index", "id"].map((name) => el("th", { scope: "col" }, t(`generation.${name}`)));
+    const heads = ["created", "state", "model", "duration", "log_index", "id"].map((name) =>
+      el("th", { scope: "col" }, t(`generation.${name}`)),
+    );
     place.append(el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody")));
   }
   const rows = generations.map((one) => {
-    const choose = el("button", { type: "button", class: "button small mono", onclick: () => onChosen(one.generation_id) }, one.generation_id);
+    const choose = el(
+      "button",
+      { type: "button", class: "button small mono", onclick: () => onChosen(one.generation_id) },
+      one.generation_id,
+    );
     const index = one.log_index === null ? "–" : count(one.log_index);
     const state = t(`log.state_${one.state}`) + (one.revoked_at ? `, ${t("generation.revoked")}` : "");
-    const cells = [moment(one.created_at), state, `${one.system} ${one.model}`, duration(one.duration_s), index, choose];
+    const cells = [
+      moment(one.created_at),
+      state,
+      `${one.system} ${one.model}`,
+      duration(one.duration_s),
+      index,
+      choose,
+    ];
     return el("tr", {}, ...cells.map((cell) => el("td", {}, cell)));
   });
   place.querySelector("tbody").append(...rows);

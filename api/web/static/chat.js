@@ -27,7 +27,10 @@ export class Conversation extends EventTarget {
     this._microphone = await Microphone.open((block) => this._spoken(block), { clean: true });
     const context = this._microphone.context;
     await context.audioWorklet.addModule("/web/player_worklet.js");
-    this._player = new AudioWorkletNode(context, "playback", { numberOfInputs: 0, processorOptions: { delay: DELAY_S * RATE_HZ } });
+    this._player = new AudioWorkletNode(context, "playback", {
+      numberOfInputs: 0,
+      processorOptions: { delay: DELAY_S * RATE_HZ },
+    });
     this._player.connect(context.destination);
     const failed = (error) => this.stop(error.message);
     this._decoder = new Decoder((block) => this._heard(block), failed);
@@ -74,22 +77,28 @@ export class Conversation extends EventTarget {
     const payload = message.subarray(1);
     switch (message[0]) {
       case HANDSHAKE:
-        return this._tell("seated", {});
+        this._tell("seated", {});
+        break;
       case AUDIO:
         this._pages.push(payload.slice());
-        return this._decoder.push(payload);
+        this._decoder.push(payload);
+        break;
       case TEXT:
-        return this._tell("text", { piece: fromUtf8(payload) });
-      case METADATA: {
-        const said = JSON.parse(fromUtf8(payload));
-        return "queue_position" in said ? this._tell("queued", { position: said.queue_position }) : this._tell("issued", said);
-      }
+        this._tell("text", { piece: fromUtf8(payload) });
+        break;
+      case METADATA:
+        this._told(JSON.parse(fromUtf8(payload)));
+        break;
       case ERROR:
         this._reason = fromUtf8(payload);
-        return undefined;
-      default:
-        return undefined; // pings, and what later servers may say
+        break;
+      default: // pings, and what later servers may say
     }
+  }
+
+  _told(said) {
+    if ("queue_position" in said) this._tell("queued", { position: said.queue_position });
+    else this._tell("issued", said);
   }
 
   _heard(block) {

@@ -1,5 +1,5 @@
-// Elements, words and numbers for all pages. Text is always set as text: no string ever becomes HTML, which the
-// page's Content-Security-Policy also forbids (trusted types).
+// Elements, words and numbers for all pages. Text is always set as text: no string ever becomes HTML, which
+// the page's Content-Security-Policy also forbids (trusted types).
 
 import strings from "./strings.js";
 

@@ -1,5 +1,5 @@
-// How the log grew: entries over time, from the times that the entries themselves have. A large log is sampled:
-// the first entry of MAX_BUNDLES bundles, evenly spaced, and the last bundle whole.
+// How the log grew: entries over time, from the times that the entries themselves have. A large log is
+// sampled: the first entry of MAX_BUNDLES bundles, evenly spaced, and the last bundle whole.
 
 import { el, moment, svg, t } from "./dom.js";
 import { fromUtf8 } from "./bytes.js";
@@ -11,9 +11,8 @@ const MAX_POINTS = 400;
 const WIDTH = 600;
 const HEIGHT = 160;
 
-/** Draw the plot for a tree of `size` entries into `place`. */
+/** Draw the plot for a tree of `size` entries, at least one, into `place`. */
 export async function showGrowth(place, size) {
-  if (!size) return place.replaceChildren(el("p", { class: "muted" }, t("growth.empty")));
   const points = await samples(size);
   const first = points[0].at;
   const now = Math.max(Date.now(), points.at(-1).at);
@@ -30,7 +29,6 @@ export async function showGrowth(place, size) {
     ),
     el("div", { class: "ends" }, el("span", {}, moment(first)), el("span", {}, t("growth.now", { n: size }))),
   );
-  return undefined;
 }
 
 async function samples(size) {
@@ -39,7 +37,9 @@ async function samples(size) {
   const numbers = new Set([numBundles - 1]);
   for (let number = 0; number < numBundles; number += step) numbers.add(Math.floor(number));
   const ordered = [...numbers].sort((a, b) => a - b);
-  const bundles = await Promise.all(ordered.map(async (number) => ({ number, leaves: await bundle(number, size) })));
+  const bundles = await Promise.all(
+    ordered.map(async (number) => ({ number, leaves: await bundle(number, size) })),
+  );
   const whole = ordered.length === numBundles;
   const points = bundles.flatMap(({ number, leaves }) =>
     (whole || number === numBundles - 1 ? leaves : leaves.slice(0, 1)).map((leaf, i) => ({

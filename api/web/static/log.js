@@ -45,8 +45,15 @@ async function continuity(checkpoint) {
     const old = { size: seen.size, root: Uint8Array.from(atob(seen.root), (c) => c.charCodeAt(0)) };
     const extended =
       old.size <= checkpoint.size &&
-      (await isConsistent(old.size, checkpoint.size, old.root, checkpoint.root, await consistencyProof(tileReader(checkpoint.size), old.size, checkpoint.size)));
-    if (!extended) return checkLine(false, t("log.rewritten", { size: count(seen.size), at: moment(seen.at) }));
+      (await isConsistent(
+        old.size,
+        checkpoint.size,
+        old.root,
+        checkpoint.root,
+        await consistencyProof(tileReader(checkpoint.size), old.size, checkpoint.size),
+      ));
+    if (!extended)
+      return checkLine(false, t("log.rewritten", { size: count(seen.size), at: moment(seen.at) }));
     remember(checkpoint);
     return checkLine(true, t("log.extends", { size: count(seen.size), at: moment(seen.at) }));
   }
@@ -63,7 +70,12 @@ function remembered(origin) {
 }
 
 function remember(checkpoint) {
-  const seen = { size: checkpoint.size, root: base64(checkpoint.root), key: key.text, at: new Date().toISOString() };
+  const seen = {
+    size: checkpoint.size,
+    root: base64(checkpoint.root),
+    key: key.text,
+    at: new Date().toISOString(),
+  };
   try {
     localStorage.setItem(`${SEEN}:${checkpoint.origin}`, JSON.stringify(seen));
   } catch {
@@ -74,7 +86,10 @@ function remember(checkpoint) {
 /** Facts, log entry and proof of one generation. */
 async function search(generationId) {
   const place = byId("proof");
-  if (!UUID.test(generationId)) return place.replaceChildren(el("p", { class: "problem" }, t("log.bad_id")));
+  if (!UUID.test(generationId)) {
+    place.replaceChildren(el("p", { class: "problem" }, t("log.bad_id")));
+    return;
+  }
   place.replaceChildren(el("p", { class: "muted" }, t("log.searching")));
   try {
     const record = await (await request(`/v1/generations/${generationId}`)).json();
@@ -93,7 +108,6 @@ async function search(generationId) {
   } catch (error) {
     place.replaceChildren(el("p", { class: "problem" }, error.message));
   }
-  return undefined;
 }
 
 /** What a receipt proves; `about` is the generation that it should speak of, null for a file somebody has. */
@@ -102,24 +116,37 @@ async function showReceipt(bytes, place, about = null) {
   try {
     receipt = parseReceipt(bytes);
   } catch (error) {
-    return place.append(el("ul", { class: "checks" }, checkLine(false, t("receipt.malformed", { why: error.message }))));
+    place.append(
+      el("ul", { class: "checks" }, checkLine(false, t("receipt.malformed", { why: error.message }))),
+    );
+    return;
   }
   const checked = await checkReceipt(receipt, key);
-  const lines = checked.steps.map(({ step, passed, reason }) => checkLine(passed, t(`receipt.${step}`) + (reason ? `: ${reason}` : "")));
+  const lines = checked.steps.map(({ step, passed, reason }) =>
+    checkLine(passed, t(`receipt.${step}`) + (reason ? `: ${reason}` : "")),
+  );
   const isAbout = about === null || receipt.entry.generation_id === about;
   if (about !== null) lines.push(checkLine(isAbout, t("receipt.about")));
   const valid = checked.valid && isAbout;
   const size = checked.checkpoint ? count(checked.checkpoint.size) : "?";
   const words = valid ? t("receipt.valid", { index: count(receipt.index), size }) : t("receipt.invalid");
   const name = `${receipt.entry.generation_id ?? receipt.index}.tlog-proof`;
-  const saving = el("button", { type: "button", class: "button small", onclick: () => save(name, new Blob([bytes])) }, t("receipt.save"));
+  const saving = el(
+    "button",
+    { type: "button", class: "button small", onclick: () => save(name, new Blob([bytes])) },
+    t("receipt.save"),
+  );
   place.append(
     el("h3", { class: `tone-${valid ? "good" : "bad"}`, "data-valid": String(valid) }, words),
     el("ul", { class: "checks" }, ...lines),
     el("div", { class: "row" }, saving, valid && about === null ? fileBox(receipt) : null),
-    el("details", {}, el("summary", {}, t("receipt.entry")), el("pre", { tabindex: "0", "aria-label": t("receipt.entry") }, JSON.stringify(receipt.entry, null, 1))),
+    el(
+      "details",
+      {},
+      el("summary", {}, t("receipt.entry")),
+      el("pre", { tabindex: "0", "aria-label": t("receipt.entry") }, JSON.stringify(receipt.entry, null, 1)),
+    ),
   );
-  return undefined;
 }
 
 /** Compare a file with the receipt's commitment; the file stays here. */
@@ -128,9 +155,22 @@ function fileBox(receipt) {
   const file = el("input", { type: "file", hidden: true });
   file.addEventListener("change", async () => {
     const same = await isFileOf(receipt, new Uint8Array(await file.files[0].arrayBuffer()));
-    said.replaceChildren(t(same === null ? "receipt.no_commitment" : same ? "receipt.same_file" : "receipt.other_file"));
+    said.replaceChildren(
+      t(same === null ? "receipt.no_commitment" : same ? "receipt.same_file" : "receipt.other_file"),
+    );
   });
-  return el("span", {}, el("button", { type: "button", class: "button small", onclick: () => file.click() }, t("receipt.compare")), file, " ", said);
+  return el(
+    "span",
+    {},
+    el(
+      "button",
+      { type: "button", class: "button small", onclick: () => file.click() },
+      t("receipt.compare"),
+    ),
+    file,
+    " ",
+    said,
+  );
 }
 
 function setUpSearch() {
@@ -142,7 +182,8 @@ function setUpSearch() {
   byId("receipt-choose").addEventListener("click", () => file.click());
   file.addEventListener("change", async () => {
     byId("proof").replaceChildren();
-    if (file.files.length) await showReceipt(new Uint8Array(await file.files[0].arrayBuffer()), byId("proof"));
+    if (file.files.length)
+      await showReceipt(new Uint8Array(await file.files[0].arrayBuffer()), byId("proof"));
     file.value = "";
   });
   addEventListener("hashchange", searchAddress);

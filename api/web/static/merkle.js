@@ -2,8 +2,8 @@
 //
 //   leaf = SHA-256(0x00 || data)    node = SHA-256(0x01 || left || right)
 //
-// `node(level, index)` gives the root of the complete subtree of 2**level leaves from index * 2**level on. Sizes are
-// plain numbers, exact up to 2**53, so there are no bit operations, which end at 2**31.
+// `node(level, index)` gives the root of the complete subtree of 2**level leaves from index * 2**level on.
+// Sizes are plain numbers, exact up to 2**53, so there are no bit operations, which end at 2**31.
 
 import { equal, sha256 } from "./bytes.js";
 
@@ -21,7 +21,9 @@ const isPowerOfTwo = (number) => Number.isInteger(Math.log2(number));
 export async function completeRoot(hashes) {
   let level = hashes;
   while (level.length > 1) {
-    level = await Promise.all(Array.from({ length: level.length / 2 }, (_, i) => nodeHash(level[2 * i], level[2 * i + 1])));
+    level = await Promise.all(
+      Array.from({ length: level.length / 2 }, (_, i) => nodeHash(level[2 * i], level[2 * i + 1])),
+    );
   }
   return level[0];
 }
@@ -72,9 +74,15 @@ export async function inclusionProof(node, index, size, start = 0) {
   if (size === 1) return [];
   const left = largestPowerBelow(size);
   if (index < start + left) {
-    return [...(await inclusionProof(node, index, left, start)), await rangeRoot(node, start + left, size - left)];
+    return [
+      ...(await inclusionProof(node, index, left, start)),
+      await rangeRoot(node, start + left, size - left),
+    ];
   }
-  return [...(await inclusionProof(node, index, size - left, start + left)), await rangeRoot(node, start, left)];
+  return [
+    ...(await inclusionProof(node, index, size - left, start + left)),
+    await rangeRoot(node, start, left),
+  ];
 }
 
 /** What shows that the tree of `size` begins with that of `oldSize`, 0 < oldSize <= size. RFC 6962, 2.1.2. */
@@ -82,7 +90,10 @@ export async function consistencyProof(node, oldSize, size, start = 0, whole = t
   if (oldSize === size) return whole ? [] : [await rangeRoot(node, start, size)];
   const left = largestPowerBelow(size);
   if (oldSize <= left) {
-    return [...(await consistencyProof(node, oldSize, left, start, whole)), await rangeRoot(node, start + left, size - left)];
+    return [
+      ...(await consistencyProof(node, oldSize, left, start, whole)),
+      await rangeRoot(node, start + left, size - left),
+    ];
   }
   const rest = await consistencyProof(node, oldSize - left, size - left, start + left, false);
   return [...rest, await rangeRoot(node, start, left)];

@@ -1,6 +1,6 @@
 // The microphone as blocks of samples, for recording and for talking.
 //
-//   const microphone = await Microphone.open(onBlock);   // Float32Array of BLOCK samples, RATE_HZ, one channel
+//   const microphone = await Microphone.open(onBlock, { clean: true }); // Float32Array [BLOCK] at RATE_HZ
 //   await microphone.close();
 
 import { t } from "./dom.js";
@@ -13,7 +13,12 @@ export class Microphone {
   /** `clean` asks the browser to take out echo and noise: for talking, not for evidence. Throws Problem. */
   static async open(onBlock, { clean }) {
     if (!navigator.mediaDevices?.getUserMedia) throw new Problem(t("mic.insecure"));
-    const wishes = { channelCount: 1, echoCancellation: clean, noiseSuppression: clean, autoGainControl: clean };
+    const wishes = {
+      channelCount: 1,
+      echoCancellation: clean,
+      noiseSuppression: clean,
+      autoGainControl: clean,
+    };
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: wishes });
@@ -22,7 +27,10 @@ export class Microphone {
     }
     const context = new AudioContext({ sampleRate: RATE_HZ });
     await context.audioWorklet.addModule("/web/capture_worklet.js");
-    const node = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, processorOptions: { block: BLOCK } });
+    const node = new AudioWorkletNode(context, "capture", {
+      numberOfOutputs: 0,
+      processorOptions: { block: BLOCK },
+    });
     node.port.onmessage = (event) => onBlock(event.data);
     context.createMediaStreamSource(stream).connect(node);
     return new Microphone(context, stream);

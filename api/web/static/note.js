@@ -9,7 +9,9 @@ const ED25519 = 1;
 const MAX_NOTE_BYTES = 100_000;
 const MAX_SIGNATURES = 100;
 
-/** A public key as it is published: `<name>+<key id in hex>+base64(type || key)`. Throws when it is damaged. */
+/**
+ * A public key as it is published: `<name>+<key id in hex>+base64(type || key)`. Throws when it is damaged.
+ */
 export async function parseKey(text) {
   const match = /^([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text.trim());
   if (!match) throw new Error("a public key looks like name+0123abcd+base64");
@@ -24,7 +26,8 @@ export async function parseKey(text) {
 /** One signature line: `— <name> base64(key id || signature)`. */
 export function parseSignature(line) {
   const parts = line.startsWith(DASH) ? line.slice(DASH.length).split(" ") : [];
-  if (parts.length !== 2 || !parts[0] || parts[0].includes("+")) throw new Error("a signature line is not `— name base64`");
+  if (parts.length !== 2 || !parts[0] || parts[0].includes("+"))
+    throw new Error("a signature line is not `— name base64`");
   const blob = fromBase64(parts[1]);
   if (blob.length <= 4) throw new Error("a signature is cut short");
   return { name: parts[0], keyId: blob.slice(0, 4), signature: blob.slice(4) };
@@ -44,7 +47,8 @@ export function parseNote(bytes) {
   if (/[\u0000-\u0009\u000b-\u001f]/.test(decoded)) throw new Error("a note has no control characters");
   const at = decoded.lastIndexOf("\n\n");
   const lines = decoded.slice(at + 2);
-  if (at < 0 || !lines.endsWith("\n")) throw new Error("a note is a text, an empty line and signatures, each line ended");
+  if (at < 0 || !lines.endsWith("\n"))
+    throw new Error("a note is a text, an empty line and signatures, each line ended");
   const signatures = lines.slice(0, -1).split("\n").map(parseSignature);
   if (signatures.length > MAX_SIGNATURES) throw new Error("a note with too many signatures");
   return { text: decoded.slice(0, at + 1), signatures };
@@ -75,7 +79,8 @@ export function parseCheckpoint(text) {
 /** A number as logs write it. Larger ones than JavaScript counts exactly are refused. */
 export function decimal(text) {
   const value = Number(text);
-  if (!/^(0|[1-9][0-9]{0,15})$/.test(text) || !Number.isSafeInteger(value)) throw new Error("this is no number of a log");
+  if (!/^(0|[1-9][0-9]{0,15})$/.test(text) || !Number.isSafeInteger(value))
+    throw new Error("this is no number of a log");
   return value;
 }
 
@@ -83,16 +88,20 @@ export function decimal(text) {
 export async function openCheckpoint(bytes, key) {
   const note = parseNote(bytes);
   const checkpoint = parseCheckpoint(note.text);
-  if (checkpoint.origin !== key.name) throw new Error(`it is from the log ${checkpoint.origin}, not ${key.name}`);
+  if (checkpoint.origin !== key.name)
+    throw new Error(`it is from the log ${checkpoint.origin}, not ${key.name}`);
   if (!(await signedBy(note, key))) throw new Error(`${key.name} did not sign it with this key`);
   return checkpoint;
 }
 
-/** Check the signature of a result: over its canonical form without the signature itself. Throws with the reason. */
+/**
+ * Check the signature of a result: over its canonical form without the signature itself. Throws with the
+ * reason.
+ */
 export async function checkResultSignature(result, body, key) {
   if (typeof result.signature !== "string") throw new Error("this result is not signed");
   const signature = parseSignature(result.signature);
   if (!isOf(signature, key)) throw new Error(`it is signed by ${signature.name} with another key`);
-  if (!(await verifies(key, utf8(body), signature.signature))) throw new Error("it was changed after it was signed");
+  if (!(await verifies(key, utf8(body), signature.signature)))
+    throw new Error("it was changed after it was signed");
 }
-

@@ -1,7 +1,8 @@
-// Opus in Ogg, both ways: what the microphone gives into pages, and pages that arrive in any pieces into packets.
+// Opus in Ogg, both ways: what the microphone gives into pages, and pages that arrive in any pieces into
+// packets.
 //
-// Source: RFC 3533, sec. 6, and RFC 7845; written from them, beside audio/ogg.py, which does the same in the server.
-// Not covered: several streams, seeking.
+// Source: RFC 3533, sec. 6, and RFC 7845; written from them, beside audio/ogg.py, which does the same in the
+// server. Not covered: several streams, seeking.
 
 import { concat, utf8 } from "./bytes.js";
 
@@ -103,7 +104,8 @@ export class OggReader {
 
 function findCapture(buffer) {
   for (let at = 0; at < buffer.length; at++) {
-    if (buffer[at] === 79 && "OggS".startsWith(String.fromCharCode(...buffer.subarray(at, at + 4)))) return at;
+    if (buffer[at] === 79 && "OggS".startsWith(String.fromCharCode(...buffer.subarray(at, at + 4))))
+      return at;
   }
   return buffer.length;
 }

@@ -36,7 +36,14 @@ export class Encoder {
 
   push(block) {
     const timestamp = Math.round(((this._numBlocks++ * BLOCK) / RATE_HZ) * 1e6);
-    const data = new AudioData({ format: "f32", sampleRate: RATE_HZ, numberOfFrames: block.length, numberOfChannels: 1, timestamp, data: block });
+    const data = new AudioData({
+      format: "f32",
+      sampleRate: RATE_HZ,
+      numberOfFrames: block.length,
+      numberOfChannels: 1,
+      timestamp,
+      data: block,
+    });
     this._encoder.encode(data);
     data.close();
   }

@@ -1,7 +1,8 @@
-// A receipt (C2SP tlog-proof) checked in the browser, in the order of registry/log/receipt.py, numbered the same way:
+// A receipt (C2SP tlog-proof) checked in the browser, in the order of registry/log/receipt.py, numbered the
+// same way:
 //
-// (1) the form; (2) the log's key signed the checkpoint; (3) the index lies in that tree; (4) leaf and proof lead to
-// the signed root; (5) with a file: the leaf's commitment is SHA-256(salt || SHA-256(file)).
+// (1) the form; (2) the log's key signed the checkpoint; (3) the index lies in that tree; (4) leaf and proof
+// lead to the signed root; (5) with a file: the leaf's commitment is SHA-256(salt || SHA-256(file)).
 //
 // Not covered: witnesses, and whether the log revoked the entry later.
 
@@ -24,7 +25,8 @@ export function parseReceipt(bytes) {
   const [name, number] = lines[2].split(" ");
   if (name !== "index") throw new Error("the third line of a receipt is `index` and a number");
   const proof = lines.slice(3).map(fromBase64);
-  if (proof.length > MAX_HASHES || proof.some((one) => one.length !== 32)) throw new Error("a proof is at most 63 hashes of 32 bytes");
+  if (proof.length > MAX_HASHES || proof.some((one) => one.length !== 32))
+    throw new Error("a proof is at most 63 hashes of 32 bytes");
   return { ...parseExtra(lines[1]), index: decimal(number), proof, checkpoint: utf8(text.slice(at + 2)) };
 }
 
@@ -42,20 +44,38 @@ function parseCanonical(text) {
   return value;
 }
 
-/** The steps (2) to (4), each `{step, passed, reason}`; after the first that fails the rest are not looked at. */
+/**
+ * The steps (2) to (4), each `{step, passed, reason}`; after the first that fails the rest are not looked at.
+ */
 export async function checkReceipt(receipt, key) {
   let checkpoint = null;
   const steps = [
-    ["signed", async () => {
-      checkpoint = await openCheckpoint(receipt.checkpoint, key); // (2)
-    }],
-    ["within", () => {
-      if (receipt.index >= checkpoint.size) throw new Error(`entry ${receipt.index} is beyond the ${checkpoint.size} that are signed`); // (3)
-    }],
-    ["included", async () => {
-      const found = await rootFromInclusion(receipt.index, checkpoint.size, await leafHash(receipt.leaf), receipt.proof);
-      if (!found || !equal(found, checkpoint.root)) throw new Error("leaf and proof do not lead to the signed root"); // (4)
-    }],
+    [
+      "signed",
+      async () => {
+        checkpoint = await openCheckpoint(receipt.checkpoint, key); // (2)
+      },
+    ],
+    [
+      "within",
+      () => {
+        if (receipt.index >= checkpoint.size)
+          throw new Error(`entry ${receipt.index} is beyond the ${checkpoint.size} that are signed`); // (3)
+      },
+    ],
+    [
+      "included",
+      async () => {
+        const found = await rootFromInclusion(
+          receipt.index,
+          checkpoint.size,
+          await leafHash(receipt.leaf),
+          receipt.proof,
+        );
+        if (!found || !equal(found, checkpoint.root))
+          throw new Error("leaf and proof do not lead to the signed root"); // (4)
+      },
+    ],
   ];
   const results = [];
   for (const [step, run] of steps) {
@@ -73,7 +93,9 @@ export async function checkReceipt(receipt, key) {
   return { steps: results, checkpoint, valid: results.every((one) => one.passed) };
 }
 
-/** (5) Whether these bytes are the file that was released: true, false, or null when the receipt cannot tell. */
+/**
+ * (5) Whether these bytes are the file that was released: true, false, or null when the receipt cannot tell.
+ */
 export async function isFileOf(receipt, bytes) {
   const commitment = receipt.entry.file_commit;
   if (!commitment || !receipt.salt) return null;

@@ -30,14 +30,30 @@ export async function recheck(text, onValid) {
   place.replaceChildren(el("p", { class: "muted" }, t("recheck.working")));
   const [own, theirs] = await Promise.all([checkHere(text), checkThere(text)]);
   const valid = own.passed !== false && theirs.passed;
-  const heading = el("h3", { class: `tone-${valid ? "good" : "bad"}` }, t(valid ? "recheck.valid" : "recheck.invalid"));
-  const lines = el("ul", { class: "checks" }, checkLine(own.passed, own.text), checkLine(theirs.passed, theirs.text));
+  const heading = el(
+    "h3",
+    { class: `tone-${valid ? "good" : "bad"}` },
+    t(valid ? "recheck.valid" : "recheck.invalid"),
+  );
+  const lines = el(
+    "ul",
+    { class: "checks" },
+    checkLine(own.passed, own.text),
+    checkLine(theirs.passed, theirs.text),
+  );
   place.replaceChildren(heading, lines);
   byId("recheck").scrollIntoView({ block: "nearest" });
   if (!valid) return;
   const result = JSON.parse(text);
-  const about = t("recheck.about", { verdict: t(`verdict.${result.verdict}`), at: moment(result.created_at) });
-  const show = el("button", { type: "button", class: "button", onclick: () => onValid(text, result) }, t("recheck.show"));
+  const about = t("recheck.about", {
+    verdict: t(`verdict.${result.verdict}`),
+    at: moment(result.created_at),
+  });
+  const show = el(
+    "button",
+    { type: "button", class: "button", onclick: () => onValid(text, result) },
+    t("recheck.show"),
+  );
   place.append(el("p", {}, about), compareBox(result), el("div", { class: "row" }, show));
 }
 
@@ -63,7 +79,8 @@ async function checkHere(text) {
 /** Of two members with one name JavaScript takes the last; a result that was signed never has them. */
 function parseOnce(text) {
   const result = JSON.parse(text);
-  if (result === null || typeof result !== "object" || Array.isArray(result)) throw new Error("a result is one JSON object");
+  if (result === null || typeof result !== "object" || Array.isArray(result))
+    throw new Error("a result is one JSON object");
   if (hasDouble(text)) throw new Error("a member occurs twice");
   return result;
 }
@@ -100,8 +117,14 @@ function compareBox(result) {
   const file = el("input", { type: "file", accept: "audio/*", hidden: true });
   file.addEventListener("change", async () => {
     const same = hex(await sha256(new Uint8Array(await file.files[0].arrayBuffer()))) === result.input.sha256;
-    said.replaceChildren(el("ul", { class: "checks" }, checkLine(same, t(same ? "recheck.same" : "recheck.another"))));
+    said.replaceChildren(
+      el("ul", { class: "checks" }, checkLine(same, t(same ? "recheck.same" : "recheck.another"))),
+    );
   });
-  const button = el("button", { type: "button", class: "button", onclick: () => file.click() }, t("recheck.compare"));
+  const button = el(
+    "button",
+    { type: "button", class: "button", onclick: () => file.click() },
+    t("recheck.compare"),
+  );
   return el("div", {}, el("p", { class: "muted" }, t("recheck.compare_text")), button, file, said);
 }

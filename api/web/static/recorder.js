@@ -3,7 +3,10 @@
 import { byId, clock, icon, t } from "./dom.js";
 import { BLOCK, level, Microphone, RATE_HZ, wavFile } from "./microphone.js";
 
-/** Wire the button: press to record, press to stop; `onRecorded(blob)` gets the file, `onProblem(error)` why not. */
+/**
+ * Wire the button: press to record, press to stop; `onRecorded(blob)` gets the file, `onProblem(error)` why
+ * not.
+ */
 export function setUpRecorder({ maxS, onRecorded, onProblem }) {
   const button = byId("record");
   let microphone = null;
@@ -12,7 +15,10 @@ export function setUpRecorder({ maxS, onRecorded, onProblem }) {
   const show = (isRecording) => {
     byId("recording").hidden = !isRecording;
     button.classList.toggle("active", isRecording);
-    button.replaceChildren(icon(isRecording ? "stop" : "mic"), t(isRecording ? "verify.stop" : "verify.record"));
+    button.replaceChildren(
+      icon(isRecording ? "stop" : "mic"),
+      t(isRecording ? "verify.stop" : "verify.record"),
+    );
   };
   const stop = async () => {
     const open = microphone;

@@ -6,8 +6,9 @@ import { Player, spanList, timeline } from "./waveform.js";
 import { howSure, outcome, VERDICTS } from "./wording.js";
 
 /**
- * The sections of a result. `text` is the answer as it came; `name` what was judged; `sound` its Blob or null.
- * `actions` are buttons for the top, `judgeAgain(key)` asks again with a key, null where there is nothing to ask.
+ * The sections of a result. `text` is the answer as it came; `name` what was judged; `sound` its Blob or
+ * null. `actions` are buttons for the top, `judgeAgain(key)` asks again with a key, null where there is
+ * nothing to ask.
  */
 export function showResult(text, { name, sound = null, actions = [], judgeAgain = null }) {
   const result = JSON.parse(text);
@@ -41,12 +42,23 @@ function verdictBox(result, name) {
     el("p", { lang: "en" }, result.verdict_reason),
     el("p", { class: "about" }, about),
   );
-  return el("div", { class: `verdict tone-${look.tone}`, "data-verdict": result.verdict }, icon(look.icon), words);
+  return el(
+    "div",
+    { class: `verdict tone-${look.tone}`, "data-verdict": result.verdict },
+    icon(look.icon),
+    words,
+  );
 }
 
 function saveButton(result, text) {
-  const file = () => save(`earmark-result-${result.id.slice(0, 8)}.json`, new Blob([text], { type: "application/json" }));
-  return el("button", { type: "button", class: "button", id: "save-result", onclick: file }, icon("save"), t("result.save"));
+  const file = () =>
+    save(`earmark-result-${result.id.slice(0, 8)}.json`, new Blob([text], { type: "application/json" }));
+  return el(
+    "button",
+    { type: "button", class: "button", id: "save-result", onclick: file },
+    icon("save"),
+    t("result.save"),
+  );
 }
 
 function timelineCard(result, player) {
@@ -54,16 +66,32 @@ function timelineCard(result, player) {
   const controls = el("div", { class: "row" });
   if (player) {
     const toggle = () => (player.isPlaying ? player.stop() : player.play(0));
-    const button = el("button", { type: "button", class: "button small", onclick: toggle }, icon("play"), t("wave.play"));
+    const button = el(
+      "button",
+      { type: "button", class: "button small", onclick: toggle },
+      icon("play"),
+      t("wave.play"),
+    );
     player.addEventListener("moved", () => {
-      button.replaceChildren(icon(player.isPlaying ? "stop" : "play"), t(player.isPlaying ? "wave.stop" : "wave.play"));
+      button.replaceChildren(
+        icon(player.isPlaying ? "stop" : "play"),
+        t(player.isPlaying ? "wave.stop" : "wave.play"),
+      );
     });
     player.addEventListener("silent", () => note.replaceChildren(t("wave.silent")));
     controls.append(button);
   }
   const hasSpans = result.evidence.some((row) => row.segments.length);
   const list = hasSpans ? [el("h3", {}, t("spans.heading")), spanList(result, player)] : [];
-  return el("section", { class: "card" }, el("h2", {}, t("wave.heading")), timeline(result, player), controls, note, ...list);
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, t("wave.heading")),
+    timeline(result, player),
+    controls,
+    note,
+    ...list,
+  );
 }
 
 function evidenceCard(result) {
@@ -73,29 +101,63 @@ function evidenceCard(result) {
     return el(
       "li",
       { "data-technique": row.technique, "data-outcome": row.outcome },
-      el("div", { class: "technique" }, t(`technique.${row.technique}`), el("small", {}, t(`technique.${row.technique}.is`))),
+      el(
+        "div",
+        { class: "technique" },
+        t(`technique.${row.technique}`),
+        el("small", {}, t(`technique.${row.technique}.is`)),
+      ),
       el("span", { class: `badge tone-${look.tone}` }, icon(look.icon), look.words),
-      el("div", {}, sure && el("p", { class: "sure" }, sure), row.reason && el("p", { class: "muted break", lang: "en" }, row.reason)),
+      el(
+        "div",
+        {},
+        sure && el("p", { class: "sure" }, sure),
+        row.reason && el("p", { class: "muted break", lang: "en" }, row.reason),
+      ),
     );
   });
-  return el("section", { class: "card" }, el("h2", {}, t("evidence.heading")), el("ul", { class: "evidence" }, ...rows));
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, t("evidence.heading")),
+    el("ul", { class: "evidence" }, ...rows),
+  );
 }
 
 function generationCard(generation) {
-  const link = el("a", { href: `/log#${generation.generation_id}` }, generation.generation_id);
+  const link = el(
+    "a",
+    { href: `/log#${generation.generation_id}`, target: "_blank", rel: "noopener" },
+    generation.generation_id,
+  );
   const rows = [
-    [t("generation.system"), [generation.system, generation.system_version].filter((part) => part !== "unknown").join(" ")],
+    [
+      t("generation.system"),
+      [generation.system, generation.system_version].filter((part) => part !== "unknown").join(" "),
+    ],
     [t("generation.model"), generation.model],
     [t("generation.created"), moment(generation.created_at)],
     [t("generation.content_id"), el("span", { class: "mono" }, generation.content_id)],
     [t("generation.id"), link],
     [t("generation.revoked"), generation.revoked_at && moment(generation.revoked_at)],
   ];
-  return el("section", { class: "card" }, el("h2", {}, t("generation.heading")), el("dl", { class: "facts" }, ...facts(rows)), el("p", { class: "muted" }, t("generation.no_person")));
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, t("generation.heading")),
+    el("dl", { class: "facts" }, ...facts(rows)),
+    el("p", { class: "muted" }, t("generation.no_person")),
+  );
 }
 
 function meaningCard(result) {
   const means = el("p", { class: "note" }, t(`means.${result.verdict}`));
   const limits = result.limits.map((limit) => el("li", {}, limit));
-  return el("section", { class: "card" }, el("h2", {}, t("means.heading")), means, el("ul", { lang: "en" }, ...limits));
+  return el(
+    "section",
+    { class: "card" },
+    el("h2", {}, t("means.heading")),
+    means,
+    el("ul", { lang: "en" }, ...limits),
+  );
 }

@@ -1,4 +1,5 @@
-// The `say` box: text in, marked speech out, by `POST /v1/generations`. Shown only where the service has a voice.
+// The `say` box: text in, marked speech out, by `POST /v1/generations`. Shown only where the service has a
+// voice.
 
 import { byId, el, t } from "./dom.js";
 import { give } from "./handover.js";
@@ -19,7 +20,11 @@ export function setUpSay() {
 }
 
 async function said(text) {
-  const options = { method: "POST", headers: { "Content-Type": "application/json", Accept: "audio/ogg" }, body: JSON.stringify({ text }) };
+  const options = {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "audio/ogg" },
+    body: JSON.stringify({ text }),
+  };
   const response = await request("/v1/generations", options, byId("say-key").value.trim());
   const speech = await response.blob();
   const generationId = response.headers.get("Earmark-Generation-Id");
@@ -28,8 +33,18 @@ async function said(text) {
     else byId("problem").textContent = t("talk.no_room");
   };
   return [
-    el("p", {}, t("say.done", { content_id: response.headers.get("Earmark-Content-Id") }), " ", el("a", { href: `/log#${generationId}` }, generationId)),
+    el(
+      "p",
+      {},
+      t("say.done", { content_id: response.headers.get("Earmark-Content-Id") }),
+      " ",
+      el("a", { href: `/log#${generationId}` }, generationId),
+    ),
     el("audio", { controls: true, src: URL.createObjectURL(speech) }),
-    el("div", { class: "row" }, el("button", { type: "button", class: "button", onclick: check }, t("talk.check"))),
+    el(
+      "div",
+      { class: "row" },
+      el("button", { type: "button", class: "button", onclick: check }, t("talk.check")),
+    ),
   ];
 }

@@ -17,7 +17,9 @@ export async function serviceFacts() {
   return (await request("/web/service.json")).json();
 }
 
-/** The response of a successful request. Throws Problem. `key` is an API key, sent with this request alone. */
+/**
+ * The response of a successful request. Throws Problem. `key` is an API key, sent with this request alone.
+ */
 export async function request(path, options = {}, key = "") {
   const headers = { ...options.headers, ...bearer(key) };
   let response;
@@ -32,8 +34,9 @@ export async function request(path, options = {}, key = "") {
 }
 
 /**
- * Judge a file or `{url}`: the text of the signed result. `onProgress` is told how much was sent, 0 to 1; a fetch
- * by the server has no progress. XMLHttpRequest, since fetch does not tell how much of an upload is through.
+ * Judge a file or `{url}`: the text of the signed result. `onProgress` is told how much was sent, 0 to 1; a
+ * fetch by the server has no progress. XMLHttpRequest, since fetch does not tell how much of an upload is
+ * through.
  */
 export function judge(input, { key = "", onProgress = () => {}, signal } = {}) {
   const isFile = input instanceof Blob;

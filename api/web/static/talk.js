@@ -61,7 +61,8 @@ function listen(conversation) {
   on("seated", () => {
     say(t("talk.seated"));
     const ends = Date.now() + 1000 * sessionS;
-    const tick = () => byId("left").replaceChildren(t("talk.left", { time: clock(Math.max(ends - Date.now(), 0) / 1000, 0) }));
+    const tick = () =>
+      byId("left").replaceChildren(t("talk.left", { time: clock(Math.max(ends - Date.now(), 0) / 1000, 0) }));
     tick();
     countdown = setInterval(tick, 1000);
   });
@@ -84,19 +85,28 @@ function listen(conversation) {
 async function showIssued(names) {
   issued = names;
   byId("content-id").replaceChildren(el("span", { class: "mono" }, names.content_id));
-  byId("generation-id").replaceChildren(el("a", { href: `/log#${names.generation_id}`, target: "_blank", rel: "noopener" }, names.generation_id));
+  byId("generation-id").replaceChildren(
+    el("a", { href: `/log#${names.generation_id}`, target: "_blank", rel: "noopener" }, names.generation_id),
+  );
   await showProof();
 }
 
 /** The newest entry about this generation, proved here; returns it, or null when it cannot be had now. */
 async function showProof() {
   try {
-    const bytes = new Uint8Array(await (await request(`/v1/log/proof/${issued.generation_id}`)).arrayBuffer());
+    const bytes = new Uint8Array(
+      await (await request(`/v1/log/proof/${issued.generation_id}`)).arrayBuffer(),
+    );
     const receipt = parseReceipt(bytes);
     const { valid, checkpoint } = await checkReceipt(receipt, await serverKey());
     const isAbout = receipt.entry.generation_id === issued.generation_id;
-    byId("log-entry").textContent = t("talk.entry", { index: count(receipt.index), event: t(`event.${receipt.entry.event}`) });
-    byId("live-checks").replaceChildren(checkLine(valid && isAbout, t("talk.proved", { size: count(checkpoint?.size ?? 0) })));
+    byId("log-entry").textContent = t("talk.entry", {
+      index: count(receipt.index),
+      event: t(`event.${receipt.entry.event}`),
+    });
+    byId("live-checks").replaceChildren(
+      checkLine(valid && isAbout, t("talk.proved", { size: count(checkpoint?.size ?? 0) })),
+    );
     receiptBytes = bytes;
     return receipt;
   } catch (error) {
@@ -149,7 +159,9 @@ async function setUp() {
     talk.muted = muted;
   });
   byId("check").addEventListener("click", checkRecording);
-  byId("save-receipt").addEventListener("click", () => save(`${issued.generation_id}.tlog-proof`, new Blob([receiptBytes])));
+  byId("save-receipt").addEventListener("click", () =>
+    save(`${issued.generation_id}.tlog-proof`, new Blob([receiptBytes])),
+  );
   byId("save-audio").addEventListener("click", () => save(`${issued.generation_id}.ogg`, talk.recording()));
   const known = await serviceFacts();
   byId("version").textContent = known.version;

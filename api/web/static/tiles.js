@@ -1,4 +1,5 @@
-// The log as its public files (C2SP tlog-tiles): hashes and entries by tile, proved against the signed checkpoint.
+// The log as its public files (C2SP tlog-tiles): hashes and entries by tile, proved against the signed
+// checkpoint.
 
 import { equal, fromUtf8 } from "./bytes.js";
 import { completeRoot, inclusionProof, leafHash, rootFromInclusion } from "./merkle.js";
@@ -40,7 +41,9 @@ export function tileReader(size) {
     const count = 2 ** (level % HEIGHT);
     const first = index * count;
     const data = await tile(tileLevel, Math.floor(first / WIDTH));
-    const hashes = Array.from({ length: count }, (_, i) => data.subarray(32 * ((first % WIDTH) + i), 32 * ((first % WIDTH) + i + 1)));
+    const hashes = Array.from({ length: count }, (_, i) =>
+      data.subarray(32 * ((first % WIDTH) + i), 32 * ((first % WIDTH) + i + 1)),
+    );
     if (hashes.some((one) => one.length !== 32)) throw new Error("a tile of the log is cut short");
     return completeRoot(hashes);
   };
@@ -51,7 +54,7 @@ export async function bundle(number, size) {
   const width = Math.min(size - number * WIDTH, WIDTH);
   const data = await bytesOf(tilePath("entries", number, width));
   const leaves = [];
-  for (let at = 0; at + 2 <= data.length; ) {
+  for (let at = 0; at + 2 <= data.length;) {
     const length = data[at] * 256 + data[at + 1];
     leaves.push(data.subarray(at + 2, at + 2 + length));
     at += 2 + length;

@@ -32,8 +32,11 @@ function showIntake(problem = "") {
 /** Judge a file (a Blob) or `{url}`, and show what came of it. */
 async function verify(input, name, key = "") {
   const isFile = input instanceof Blob;
-  const tooLarge = isFile && limits && input.size > limits.max_body_bytes;
-  if (tooLarge) return showIntake(t("verify.too_large", { name, size: megabytes(input.size), most: megabytes(limits.max_body_bytes) }));
+  if (isFile && limits && input.size > limits.max_body_bytes) {
+    const [size, most] = [megabytes(input.size), megabytes(limits.max_body_bytes)];
+    showIntake(t("verify.too_large", { name, size, most }));
+    return;
+  }
   shown.close();
   call.abort();
   call = new AbortController();
@@ -43,13 +46,15 @@ async function verify(input, name, key = "") {
   byId("working-title").focus({ preventScroll: true });
   scrollTo(0, 0);
   try {
-    const text = await judge(input, { key, signal: call.signal, onProgress: isFile ? showProgress : () => {} });
+    const text = await judge(input, {
+      key,
+      signal: call.signal,
+      onProgress: isFile ? showProgress : () => {},
+    });
     present(text, { name, sound: isFile ? input : null, judgeAgain: (again) => verify(input, name, again) });
   } catch (error) {
-    if (error.name === "AbortError") return undefined;
-    showIntake(`${name}: ${error.message}`);
+    if (error.name !== "AbortError") showIntake(`${name}: ${error.message}`);
   }
-  return undefined;
 }
 
 function showProgress(share) {
@@ -63,7 +68,11 @@ function showProgress(share) {
 }
 
 function present(text, options) {
-  const again = el("button", { type: "button", class: "button primary", id: "again", onclick: () => showIntake() }, t("result.again"));
+  const again = el(
+    "button",
+    { type: "button", class: "button primary", id: "again", onclick: () => showIntake() },
+    t("result.again"),
+  );
   shown = showResult(text, { ...options, actions: [again] });
   byId("result").replaceChildren(shown.shown);
   show("result");
@@ -75,9 +84,10 @@ function present(text, options) {
 async function accept(file) {
   if (file.name.endsWith(".json")) {
     showIntake();
-    return recheck(await textOf(file), showChecked);
+    await recheck(await textOf(file), showChecked);
+  } else {
+    await verify(file, file.name);
   }
-  return verify(file, file.name);
 }
 
 const showChecked = (text) => present(text, { name: t("recheck.name") });
@@ -124,7 +134,10 @@ async function start() {
   const carried = take();
   if (carried) verify(carried, t("verify.carried"));
   limits = await serviceFacts();
-  byId("limits").textContent = t("verify.limits", { size: megabytes(limits.max_body_bytes), duration: duration(limits.max_duration_s) });
+  byId("limits").textContent = t("verify.limits", {
+    size: megabytes(limits.max_body_bytes),
+    duration: duration(limits.max_duration_s),
+  });
   byId("version").textContent = limits.version;
   byId("url-form").hidden = !limits.fetch_urls;
   setUpRecorder({

@@ -1,7 +1,8 @@
-// The outline of what was judged, with a lane of spans for each technique, and its sound where the page has it.
+// The outline of what was judged, with a lane of spans for each technique, and its sound where the page has
+// it.
 //
-// The outline comes from the server (`waveform` of the result), so it is also there for audio that came by URL and
-// for results that were sent. SVG, so that colours follow the page's and nothing is drawn again.
+// The outline comes from the server (`waveform` of the result), so it is also there for audio that came by
+// URL and for results that were sent. SVG, so that colours follow the page's and nothing is drawn again.
 
 import { clock, duration, el, icon, svg, t } from "./dom.js";
 
@@ -61,7 +62,13 @@ export function timeline(result, player) {
   const playhead = svg("line", { class: "played", y1: 0, y2: HEIGHT, visibility: "hidden" });
   const wave = svg(
     "svg",
-    { class: "wave", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("wave.label", { duration: duration(durationS) }) },
+    {
+      class: "wave",
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      preserveAspectRatio: "none",
+      role: "img",
+      "aria-label": t("wave.label", { duration: duration(durationS) }),
+    },
     svg("path", { class: "peaks", d: outline(result.waveform ?? []) }),
     playhead,
   );
@@ -78,7 +85,15 @@ export function timeline(result, player) {
     el("span", {}, clock((i * durationS) / (NUM_TICKS - 1))),
   );
   const lanes = result.evidence.filter((row) => row.segments.length).flatMap((row) => lane(row, durationS));
-  return el("div", { class: "timeline" }, el("span"), wave, el("span"), el("div", { class: "ticks", "aria-hidden": "true" }, ...ticks), ...lanes);
+  return el(
+    "div",
+    { class: "timeline" },
+    el("span"),
+    wave,
+    el("span"),
+    el("div", { class: "ticks", "aria-hidden": "true" }, ...ticks),
+    ...lanes,
+  );
 }
 
 function lane(row, durationS) {
@@ -87,16 +102,24 @@ function lane(row, durationS) {
     const width = Math.max(((span.end_s - span.start_s) / durationS) * WIDTH, 1);
     return svg("rect", { class: `span-${row.technique}`, x, width, y: 0, height: HEIGHT });
   });
-  const frame = { class: "lane", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  const frame = {
+    class: "lane",
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    preserveAspectRatio: "none",
+    "aria-hidden": "true",
+  };
   return [el("span", {}, t(`lane.${row.technique}`)), svg("svg", frame, ...spans)];
 }
 
+/** One bar for each peak, as the path of all of them. */
 function outline(peaks) {
   const loudest = Math.max(...peaks, 0.05);
   const step = WIDTH / peaks.length;
+  const width = (step * 0.72).toFixed(2);
   const bars = peaks.map((peak, i) => {
     const half = Math.max((peak / loudest) * (HEIGHT / 2 - 2), 0.6);
-    return `M${(i * step).toFixed(2)} ${(HEIGHT / 2 - half).toFixed(2)}h${(step * 0.72).toFixed(2)}v${(2 * half).toFixed(2)}h${(-step * 0.72).toFixed(2)}z`;
+    const top = (HEIGHT / 2 - half).toFixed(2);
+    return `M${(i * step).toFixed(2)} ${top}h${width}v${(2 * half).toFixed(2)}h-${width}z`;
   });
   return bars.join("");
 }
@@ -105,16 +128,32 @@ function outline(peaks) {
 export function spanList(result, player) {
   const items = result.evidence.flatMap((row) => row.segments.map((span) => spanItem(row, span, player)));
   if (items.length <= 6) return el("ul", { class: "spans" }, ...items);
-  return el("details", {}, el("summary", {}, t("spans.all", { n: items.length })), el("ul", { class: "spans" }, ...items));
+  return el(
+    "details",
+    {},
+    el("summary", {}, t("spans.all", { n: items.length })),
+    el("ul", { class: "spans" }, ...items),
+  );
 }
 
 function spanItem(row, span, player) {
   const times = t("spans.times", { start: clock(span.start_s), end: clock(span.end_s) });
   const named = [];
   if (span.content_id) named.push(t("spans.content", { id: span.content_id }));
-  if (span.offset_s !== null && span.generation_id) named.push(t("spans.offset", { at: clock(span.offset_s) }));
+  if (span.offset_s !== null && span.generation_id)
+    named.push(t("spans.offset", { at: clock(span.offset_s) }));
   const words = [t(`lane.${row.technique}`), ...named].join(", ");
   if (!player) return el("li", {}, el("strong", {}, times), words);
   const press = () => player.play(span.start_s, span.end_s);
-  return el("li", {}, el("button", { type: "button", class: "button small", "aria-label": t("spans.play", { times }), onclick: press }, icon("play"), times), words);
+  return el(
+    "li",
+    {},
+    el(
+      "button",
+      { type: "button", class: "button small", "aria-label": t("spans.play", { times }), onclick: press },
+      icon("play"),
+      times,
+    ),
+    words,
+  );
 }

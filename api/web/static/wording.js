@@ -1,4 +1,5 @@
-// A signed result in words. Works on the JSON object of `POST /v1/detections` alone, as `earmark verify` does.
+// A signed result in words. Works on the JSON object of `POST /v1/detections` alone, as `earmark verify`
+// does.
 
 import { count, t } from "./dom.js";
 
@@ -22,11 +23,13 @@ const OUTCOMES = {
 /** Tone, icon and words of an outcome. A mark that was found on other audio is not good news. */
 export function outcome(row, verdict) {
   const look = OUTCOMES[row.outcome] ?? OUTCOMES.error;
-  const tone = row.outcome === "found" ? VERDICTS[verdict]?.tone ?? "plain" : look.tone;
+  const tone = row.outcome === "found" ? (VERDICTS[verdict]?.tone ?? "plain") : look.tone;
   return { ...look, tone, words: t(`outcome.${row.outcome}`) };
 }
 
-/** How sure a row is, as a count where there is a number, else by the word's limit; "" when it says nothing. */
+/**
+ * How sure a row is, as a count where there is a number, else by the word's limit; "" when it says nothing.
+ */
 export function howSure(row) {
   const p = row.false_alarm_probability;
   if (p !== null) return oneIn(p);

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.browser import Browser, View
 from registry import ProofRefused
-from registry.log import SigningKey, canonical
+from registry.log import Kind, SigningKey, canonical, outbox
+from registry.log.checkpoint import Checkpoint
 from registry.log.merkle import Node, complete_root, consistency_proof, inclusion_proof, leaf_hash, root
 from registry.log.receipt import Receipt
 from tests.api.conftest import Marked
@@ -293,4 +294,27 @@ def test_the_list_is_for_audit_keys_and_the_key_is_kept_nowhere(
         view.page.wait_for_selector("#proof [data-valid=true]")
         stored = view.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage}) + document.cookie")
         assert site.key not in stored
+        assert_clean(view, browser)
+
+
+def test_a_log_of_many_tiles_is_proved_and_drawn(browser: Browser, site: Site, kathleen: Marked) -> None:
+    """Beyond 256 entries a tree has tiles of tiles, and beyond MAX_BUNDLES of them the plot is sampled."""
+    log = site.service.registry.log
+    with browser.view("/log") as view:
+        view.page.wait_for_selector("#growth svg")
+        with site.service.registry._database.transaction() as connection:
+            for number in range(256 * 13):
+                outbox.statement(connection, Kind.POLICY_CHANGE, {"text": f"statement {number}"})
+        log.state(Kind.POLICY_CHANGE, {"text": "the last one"}, timeout_s=60)
+        size = Checkpoint.of(log.checkpoint()).size
+        view.page.reload(wait_until="networkidle")
+        view.page.wait_for_selector("text=that this browser saw then is its beginning")
+        label = view.page.wait_for_selector("#growth svg").get_attribute("aria-label")
+        assert f"{size:,} entries" in label
+        indices = [0, 255, 256, 1000, size - 2, size - 1]
+        body = """
+          const entries = [];
+          for (const index of given) entries.push((await m.provenEntry(index)).entry);
+          return entries;"""
+        assert run(view, "tiles.js", body, indices) == [json.loads(log.entry_at(i).leaf) for i in indices]
         assert_clean(view, browser)

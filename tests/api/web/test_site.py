@@ -67,6 +67,14 @@ def test_no_script_makes_html_of_text() -> None:
         assert not forbidden.search(path.read_text()), path.name
 
 
+def test_every_script_opens_by_saying_what_it_is_and_fits_the_page() -> None:
+    """No linter reads them, so the two rules that a reader notices first are here."""
+    for path in STATIC.glob("*.js"):
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("// ") and len(lines) < 260, path.name
+        assert [line for line in lines if len(line) > 110] == []
+
+
 @pytest.mark.parametrize(
     "name", ["nothing.js", "../site.py", "%2e%2e/site.py", "en.json", "", "strings/en.json"]
 )
