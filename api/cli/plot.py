@@ -16,7 +16,7 @@ JsonObject = Mapping[str, Any]
 
 NUM_PEAKS = 1000
 WIDTH, LEFT, RIGHT = 1000, 170, 20
-WAVE_HEIGHT, LANE_HEIGHT, GAP, TOP = 140, 60, 14, 64
+WAVE_HEIGHT, LANE_HEIGHT, GAP, TOP = 140, 44, 24, 64
 COLOURS = {
     "watermark_keyed": "#0b7a66",
     "watermark_public": "#5b8c00",
@@ -32,7 +32,8 @@ def draw(name: str, detection: JsonObject) -> str:
     rows = [row for row in detection["evidence"] if row["segments"]]
     height = TOP + WAVE_HEIGHT + GAP + len(rows) * (LANE_HEIGHT + GAP) + 30
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}">',
         f"<title>{escape(name)}</title><style>{_STYLE}</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
         _text(20, 28, f"{name}: {VERDICTS[detection['verdict']]}"),
@@ -70,9 +71,9 @@ def _outline(peaks: Sequence[float]) -> Iterator[str]:
 
 def _lane(row: JsonObject, duration_s: float, top: float) -> Iterator[str]:
     colour = COLOURS[row["technique"]]
-    yield _text(20, top + 24, TECHNIQUES[row["technique"]])
+    yield _text(20, top + 22, TECHNIQUES[row["technique"]])
     if row["score"] is not None:
-        yield _text(20, top + 42, f"score {row['score']:.3g}", small=True)
+        yield _text(20, top + 40, f"score {row['score']:.3g}", small=True)
     yield f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{LANE_HEIGHT}" fill="#eef2f3"/>'
     best = max((span["score"] or 0.0 for span in row["segments"]), default=0.0)
     for span in row["segments"]:
@@ -87,7 +88,7 @@ def _lane(row: JsonObject, duration_s: float, top: float) -> Iterator[str]:
             f'height="{height:.1f}" fill="{colour}"><title>{escape(words)}</title></rect>'
         )
     if row["false_alarm_probability"] is not None:
-        yield _text(LEFT + 6, top - 3, how_sure(row["false_alarm_probability"]), small=True)
+        yield _text(LEFT, top - 5, how_sure(row["false_alarm_probability"]), small=True)
 
 
 def _axis(duration_s: float, top: float) -> Iterator[str]:

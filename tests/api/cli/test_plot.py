@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.cli.plot import LEFT, RIGHT, WIDTH, draw
+from api.cli.plot import LANE_HEIGHT, LEFT, RIGHT, WIDTH, draw
 from tests.api.cli.test_wording import DETECTION
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -45,7 +45,7 @@ def test_spans_are_as_high_as_their_scores(detection: dict[str, Any]) -> None:
         {"start_s": 2.0, "end_s": 3.0, "score": None},
     ]
     heights = [float(one.get("height", "")) for one in spans(draw("a.wav", detection))]
-    assert heights[:2] == [60.0, 30.0] and heights[2] > 0
+    assert heights[:2] == [LANE_HEIGHT, LANE_HEIGHT / 2] and heights[2] > 0
 
 
 def test_the_name_of_a_file_is_text_and_never_markup(detection: dict[str, Any]) -> None:
