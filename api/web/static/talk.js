@@ -4,10 +4,11 @@ import { Conversation } from "./chat.js";
 import { byId, checkLine, clock, count, duration, el, save, t } from "./dom.js";
 import { give } from "./handover.js";
 import { level, RATE_HZ } from "./microphone.js";
+import { openCheckpoint } from "./note.js";
 import { checkReceipt, parseReceipt } from "./receipt.js";
 import { setUpSay } from "./say.js";
 import { request, serviceFacts } from "./service.js";
-import { serverKey } from "./tiles.js";
+import { fetchCheckpoint, serverKey } from "./tiles.js";
 
 const RECEIPT_TRIES = 8;
 const RECEIPT_EVERY_MS = 1000;
@@ -135,11 +136,15 @@ async function ended(conversation, reason) {
   }
 }
 
-/** The generation once it is closed and its last entry is public; null when that takes too long. */
+/**
+ * The generation once it is closed and its last entry is in the signed tree, which is a moment after it has its
+ * index; null when that takes too long.
+ */
 async function finished() {
   for (let tries = 0; tries < RECEIPT_TRIES; tries++) {
     const record = await (await request(`/v1/generations/${issued.generation_id}`)).json();
-    if (record.state !== "open" && record.log_index !== null) return record;
+    const { size } = await openCheckpoint(await fetchCheckpoint(), await serverKey());
+    if (record.state !== "open" && record.log_index !== null && record.log_index < size) return record;
     await new Promise((resolve) => setTimeout(resolve, RECEIPT_EVERY_MS));
   }
   return null;
