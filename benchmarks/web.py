@@ -202,6 +202,8 @@ def take_pictures(browser: Browser, url: str, folder: Path) -> None:
         for name, (address, act) in acts.items():
             with browser.view(address, **options) as view:  # type: ignore[arg-type]
                 act(view)
+                if name == "result" and look == "light":
+                    view.page.set_viewport_size({"width": 1120, "height": 1270})  # down to the waveform
                 view.page.wait_for_timeout(500)
                 path = folder / f"{name}-{look}.png"
                 view.page.screenshot(path=path)

@@ -48,6 +48,11 @@ export class Encoder {
     data.close();
   }
 
+  /** Wait for what was pushed. */
+  flush() {
+    return this._encoder.flush();
+  }
+
   close() {
     if (this._encoder.state !== "closed") this._encoder.close();
   }
@@ -75,6 +80,11 @@ export class Decoder {
       this._decoder.decode(new EncodedAudioChunk({ type: "key", timestamp: this._timestamp, data }));
       this._timestamp += 40_000;
     }
+  }
+
+  /** Wait for what was pushed. */
+  flush() {
+    return this._decoder.flush();
   }
 
   close() {

@@ -137,8 +137,8 @@ async function ended(conversation, reason) {
 }
 
 /**
- * The generation once it is closed and its last entry is in the signed tree, which is a moment after it has its
- * index; null when that takes too long.
+ * The generation once it is closed and its last entry is in the signed tree, which is a moment after it has
+ * its index; null when that takes too long.
  */
 async function finished() {
   for (let tries = 0; tries < RECEIPT_TRIES; tries++) {

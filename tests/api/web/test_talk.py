@@ -5,14 +5,14 @@ import time
 
 import numpy as np
 
-from audio import decode
+from audio import SAMPLE_RATE_HZ, OpusDecoder, OpusWriter, PacketReader, decode, resample
+from audio.opus import is_header
 from benchmarks.browser import Browser, View
 from registry import GenerationState
 from tests.api.conftest import recording
 from tests.api.web.conftest import QUESTION, Site, assert_clean
 
 TALK_S = 7.0
-OTHERS = ("amelia", "eltocino", "adocampo", "kathleen_1", "kerstin_1")
 
 
 def talk(view: View, seconds: float) -> None:
@@ -44,20 +44,62 @@ def test_what_is_heard_is_marked_proved_and_verifies_and_the_question_was_heard(
         assert view.verdict() == "issued_here"
         assert content_id in page.inner_text("#result")
         assert_clean(view, browser)
-    like = {name: likeness(heard_T, decode(recording(name)).wav_T) for name in (QUESTION, *OTHERS)}
-    assert like[QUESTION] > max(like[name] for name in OTHERS) + 0.1, like
+    assert (
+        len(heard_T) > 0.5 * TALK_S * SAMPLE_RATE_HZ and np.abs(heard_T).max() > 0.05
+    )  # some came, not silence
 
 
-def likeness(heard_T: np.ndarray, said_T: np.ndarray) -> float:
-    """How well the loudness of 3 s of what was heard follows some 3 s of what was said, over and over:
-    chromium cleans what its microphone hears, so samples differ."""
+def likeness(one_T: np.ndarray, other_T: np.ndarray) -> float:
+    """The best correlation of a second of one with any second of the other."""
+    piece_T = one_T[SAMPLE_RATE_HZ : 2 * SAMPLE_RATE_HZ]
+    at = int(np.correlate(other_T, piece_T, "valid").argmax())
+    return float(np.corrcoef(piece_T, other_T[at : at + len(piece_T)])[0, 1])
 
-    def loudness(wav_T: np.ndarray) -> np.ndarray:
-        frames = wav_T[: len(wav_T) // 480 * 480].reshape(-1, 480)
-        return np.log10(np.square(frames).mean(1) + 1e-6)
 
-    heard, said = loudness(heard_T)[150:300], loudness(np.tile(said_T, 2))
-    return max(np.corrcoef(heard, said[at : at + len(heard)])[0, 1] for at in range(len(said) - len(heard)))
+def test_what_the_browser_encodes_is_what_the_server_hears(browser: Browser) -> None:
+    """A recording through the page's encoder and Ogg, then as the server takes it apart: the same speech."""
+    said_T = decode(recording(QUESTION)).wav_T[: 3 * SAMPLE_RATE_HZ]
+    body = """async (samples) => {
+      const { Encoder } = await import("/web/opus.js");
+      const stream = [];
+      const encoder = new Encoder((pages) => stream.push(...pages), (error) => { throw error; });
+      for (let at = 0; at + 1920 <= samples.length; at += 1920) {
+        encoder.push(Float32Array.from(samples.slice(at, at + 1920)));
+      }
+      await encoder.flush();
+      return stream;
+    }"""
+    with browser.view("/talk") as view:
+        stream = bytes(view.page.evaluate(body, resample(said_T, SAMPLE_RATE_HZ, 48_000).tolist()))
+    decoder = OpusDecoder()
+    try:
+        packets = [packet for packet in PacketReader().push(stream) if not is_header(packet)]
+        heard_T = np.concatenate([decoder.decode(packet) for packet in packets])
+    finally:
+        decoder.close()
+    assert len(heard_T) >= len(said_T) - 1920
+    assert likeness(said_T, heard_T) > 0.95
+
+
+def test_what_the_server_encodes_is_what_the_browser_plays(browser: Browser) -> None:
+    """Cut anywhere, as a socket may cut it."""
+    said_T = decode(recording(QUESTION)).wav_T[: 3 * SAMPLE_RATE_HZ]
+    writer = OpusWriter()
+    stream = writer.push(said_T) + writer.flush()
+    body = """async (stream) => {
+      const { Decoder } = await import("/web/opus.js");
+      const heard = [];
+      const decoder = new Decoder((block) => heard.push(...block), (error) => { throw error; });
+      for (let at = 0; at < stream.length; at += 997) {
+        decoder.push(Uint8Array.from(stream.slice(at, at + 997)));
+      }
+      await decoder.flush();
+      return heard;
+    }"""
+    with browser.view("/talk") as view:
+        played = view.page.evaluate(body, list(stream))
+    played_T = resample(np.array(played, np.float32), 48_000, SAMPLE_RATE_HZ)
+    assert likeness(said_T, played_T) > 0.95
 
 
 def test_who_waits_is_told_where_and_is_seated_when_a_place_is_free(browser: Browser, site: Site) -> None:
@@ -76,11 +118,18 @@ def test_mute_sends_silence(browser: Browser, site: Site) -> None:
         talk(view, 0.5)
         view.page.click("#mute")
         assert view.page.get_attribute("#mute", "aria-pressed") == "true"
-        time.sleep(2.5)
+        started_s = time.monotonic()
+        while not is_silent(site.parrot.heard[0][-12:]):  # what was said before is still on its way
+            assert time.monotonic() < started_s + 20
+            time.sleep(0.1)
         heard_T = np.concatenate(site.parrot.heard[0])
         view.page.click("#stop")
         view.page.wait_for_selector("text=The conversation is over.")
-    assert np.abs(heard_T[-24_000:]).max() < 0.01 < np.abs(heard_T[:24_000]).max()
+    assert not is_silent([heard_T])
+
+
+def is_silent(frames: list[np.ndarray]) -> bool:
+    return bool(np.abs(np.concatenate(frames)).max() < 0.01)
 
 
 def test_the_end_of_the_session_is_said(browser: Browser, site: Site) -> None:
@@ -116,8 +165,6 @@ def test_a_text_is_spoken_marked_and_verified(browser: Browser, site: Site) -> N
 
 def test_ogg_is_written_and_read_as_the_server_does(browser: Browser) -> None:
     """The server passes over a page whose checksum is wrong, so an error here is silence there."""
-    from audio import PacketReader
-
     rng = np.random.default_rng(5)
     packets = [rng.bytes(length) for length in (1, 100, 254, 255, 256, 509, 510, 700)]
     body = """async (given) => {
