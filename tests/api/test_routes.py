@@ -152,8 +152,8 @@ def test_the_document_names_every_route_once_and_its_problems(server: Server) ->
     names = [one["operationId"] for one in operations]
     assert sorted(names) == [
         "check_detection", "create_detection", "create_generation", "create_mark", "export_generations",
-        "get_checkpoint", "get_generation", "get_liveness", "get_log_key", "get_metrics", "get_proof", "get_readiness",
-        "get_tile", "list_generations",
+        "get_checkpoint", "get_generation", "get_liveness", "get_log_key", "get_metrics", "get_proof",
+        "get_readiness", "get_tile", "list_generations",
     ]  # fmt: skip
     for name in ("create_detection", "create_mark"):
         (operation,) = [one for one in operations if one["operationId"] == name]
