@@ -2,13 +2,14 @@
 
 The order, with the numbers used below:
 (1) features; too little audible audio is inconclusive;
-(2) the pilot is searched in windows of 5 s and in the whole, the best z is paid for by all trials;
+(2) the pilot is searched in windows of 5 s and 2.5 s and in the whole, the best z is paid for by all trials;
 (3) only when it is not there, other speeds, tempos and pitches are tried (resync.py). Both stages share the
 false alarms, nine parts in ten to (2), so that what needs no search loses nothing to it;
 (4) the tempo of a mark found in (3) is made exact by how its offset drifts from window to window;
 (5) windows that agree on an offset are one track, a track is one marked recording;
-(6) the payload of a track is read from all of its tiles, and counts when its tag verifies; tracks that are
-too short for that are read together, the strongest first, as parts of one recording in another order;
+(6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
+counts when its tag verifies; tracks that are too short for that are read together, the strongest first, as
+parts of one recording in another order;
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
 Cost: linear in the audio, about 0.002 of its duration on one core, and 0.2 s for each window of (3), of
@@ -30,6 +31,7 @@ from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_FRAMES, SAMPLE_RATE_HZ,
 from watermark.keyed.resync import ResyncSearch
 from watermark.keyed.search import (
     NUM_OFFSETS,
+    WINDOW_FRAMES,
     PilotSearch,
     Sync,
     false_alarm_probability,
@@ -47,6 +49,7 @@ MAX_FALSE_ALARM_PROBABILITY = 1e-3
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the search 0.4 of z, half would cost every mark 0.15
 MIN_AUDIBLE_S = 1.0
 _SAME_TRACK_FRAMES = 3  # 15 ms: offsets of one recording drift with the clocks of what recorded it
+FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
 _TRACKS_READ = 8  # loudest first; audio spliced from more recordings is reported by its best ones
 
 
@@ -111,7 +114,7 @@ class KeyedDetector:
         # (4)
         warp = self._resync.refined(wav_T, hit)
         features_FK = features.tile_features(wav_T, warp)
-        drift = _drift([sync for sync in self._syncs(features_FK)[:-1] if sync.z >= plain.limit])
+        drift = _drift([sync for sync in self._syncs(features_FK) if sync.z >= plain.limit])
         if abs(drift) * len(features_FK) > 1:
             warp = replace(warp, tempo=warp.tempo * (1 + drift))
             features_FK = features.tile_features(wav_T, warp)
@@ -141,10 +144,14 @@ class KeyedDetector:
         """Return each track, its offset made exact, with its payload where one verifies (6)."""
         read = [self._read_alone(features_FK, track) for track in tracks]
         unread = [i for i, (_, content_id) in enumerate(read) if content_id is None]
+        folds = {
+            i: self._folded(features_FK, tracks[i], self._marked_parts(features_FK, tracks[i]))
+            for i in unread
+        }
         for num in range(2, len(unread) + 1):
             together = unread[:num]
-            folded = sum(self._folded(features_FK, tracks[i]) for i in together)
-            content_id = payload.decode(self._key, self._soft_bits(np.asarray(folded)))
+            folded = np.sum([folds[i] for i in together], axis=0)
+            content_id = self._decoded(folded)
             if content_id is not None:
                 for i in together:
                     read[i] = (tracks[i], content_id)
@@ -152,13 +159,27 @@ class KeyedDetector:
         return read
 
     def _read_alone(self, features_FK: Floats, track: Track) -> tuple[Track, int | None]:
-        # The best offset first, then its neighbours: in three tries a random word verifies with 3 / 65536.
+        # All of it at the best offset and its neighbours, then what the pilot shows to be marked, where the
+        # rest is somebody else's: in four tries a random word verifies with 4 / 65536.
         for shift in (0, 1, -1):
             moved = replace(track, offset_frames=track.offset_frames + shift)
-            content_id = payload.decode(self._key, self.soft_bits(features_FK, moved))
+            content_id = self._decoded(
+                self._folded(features_FK, moved, [(track.first_frame, track.end_frame)])
+            )
             if content_id is not None:
                 return moved, content_id
-        return track, None
+        parts = self._marked_parts(features_FK, track)
+        return track, self._decoded(self._folded(features_FK, track, parts))
+
+    def _decoded(self, folded_MK: Floats) -> int | None:
+        return payload.decode(self._key, self._soft_bits(folded_MK))
+
+    def _marked_parts(self, features_FK: Floats, track: Track) -> list[tuple[int, int]]:
+        """Return the frames, first and end, of each stretch in which the track's pilot stands out; all of the
+        track where none does."""
+        stretches = spans.find(features_FK, self._layout.pilot, track.offset_frames % PERIOD_FRAMES, None)
+        frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
+        return frames or [(track.first_frame, track.end_frame)]
 
     def _spans(self, features_FK: Floats, track: Track, content_id: int | None) -> list[MarkSegment]:
         """Return where the track's mark stands (7)."""
@@ -170,17 +191,14 @@ class KeyedDetector:
         # A mark so weak that no stretch of it stands out is reported by the window that found it.
         return found or [spans.window(track.sync, content_id)]
 
-    def soft_bits(self, features_FK: Floats, track: Track) -> Floats:
-        """Return the soft value of each coded bit [256]; without a mark each has mean 0 and variance 1."""
-        return self._soft_bits(self._folded(features_FK, track))
-
-    def _folded(self, features_FK: Floats, track: Track) -> Floats:
-        """Return the sum of the track's tiles in each tile of the period [128, K]."""
+    def _folded(self, features_FK: Floats, track: Track, parts: list[tuple[int, int]]) -> Floats:
+        """Return the sum of the tiles within the parts in each tile of the track's period [128, K]."""
         phase = -track.offset_frames % TILE_FRAMES
-        folded = fold(features_FK[track.first_frame : track.end_frame], phase, track.first_frame)
+        folded = np.sum([fold(features_FK[first:end], phase, first) for first, end in parts], axis=0)
         return np.roll(folded, (track.offset_frames + phase) // TILE_FRAMES, axis=0)
 
     def _soft_bits(self, folded_MK: Floats) -> Floats:
+        """Return the soft value of each coded bit [256]; without a mark each has mean 0 and variance 1."""
         carrier = self._layout.role != geometry.PILOT
         bit = self._layout.role[carrier]
         soft = np.bincount(bit, (folded_MK * self._layout.sign)[carrier], payload.CODED_BITS)
@@ -189,9 +207,10 @@ class KeyedDetector:
 
 
 def _drift(syncs: list[Sync]) -> float:
-    """Return by how many frames the offset moves per frame, over windows in the order of time."""
+    """Return by how many frames the offset moves per frame, over the windows of 5 s."""
     moved = passed = 0
-    for before, after in pairwise(syncs):
+    long = [sync for sync in syncs if sync.num_frames == WINDOW_FRAMES]
+    for before, after in pairwise(long):
         by = (after.offset_frames - before.offset_frames + PERIOD_FRAMES // 2) % PERIOD_FRAMES
         by -= PERIOD_FRAMES // 2
         if abs(by) <= _SAME_TRACK_FRAMES:  # more is a cut, not a drift
