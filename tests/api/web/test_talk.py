@@ -149,12 +149,12 @@ def test_the_end_of_the_session_is_said(browser: Browser, site: Site) -> None:
 def test_a_text_is_spoken_marked_and_verified(browser: Browser, site: Site) -> None:
     """The tiny voice says noise, which suffers through Opus: the mark may be found in parts only."""
     with browser.view("/talk") as view:
-        view.page.fill("#say-text", "The quick brown fox jumps over the lazy dog while it rains.")
+        view.page.fill("#say-text", "Hello there, how are you today?")
         view.page.click("#say button")
         view.page.wait_for_selector("#said >> text=An API key is needed")
         view.page.fill("#say-key", site.key)
         view.page.click("#say button")
-        view.page.wait_for_selector("#said audio")
+        view.page.wait_for_selector("#said audio", timeout=120_000)
         newest = site.service.registry.generations(limit=1)[0]
         assert f"{newest.content_id:012x}" in view.page.inner_text("#said")
         view.page.click("#said button")
