@@ -22,8 +22,8 @@ export function parseReceipt(bytes) {
   const lines = text.slice(0, Math.max(at, 0)).split("\n");
   if (lines[0] !== FIRST_LINE) throw new Error(`a receipt begins with ${FIRST_LINE}`);
   if (lines.length < 3) throw new Error("a receipt is cut short");
-  const [name, number] = lines[2].split(" ");
-  if (name !== "index") throw new Error("the third line of a receipt is `index` and a number");
+  const [name, number, ...more] = lines[2].split(" ");
+  if (name !== "index" || more.length) throw new Error("the third line of a receipt is `index` and a number");
   const proof = lines.slice(3).map(fromBase64);
   if (proof.length > MAX_HASHES || proof.some((one) => one.length !== 32))
     throw new Error("a proof is at most 63 hashes of 32 bytes");
@@ -33,8 +33,13 @@ export function parseReceipt(bytes) {
 function parseExtra(line) {
   if (!line.startsWith("extra ")) throw new Error("the second line of a receipt is `extra` and the entry");
   const extra = parseCanonical(fromUtf8(fromBase64(line.slice("extra ".length))));
+  const known = Object.keys(extra).every((member) => member === "leaf" || member === "salt");
   const entry = parseCanonical(extra.leaf);
+  if (!known || entry === null || typeof entry !== "object" || Array.isArray(entry)) {
+    throw new Error("the entry in a receipt is a JSON object, and beside it stands at most a salt");
+  }
   const salt = "salt" in extra ? fromHex(extra.salt) : null;
+  if (salt && salt.length !== 32) throw new Error("a salt has 32 bytes");
   return { leaf: utf8(extra.leaf), entry, salt };
 }
 

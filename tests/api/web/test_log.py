@@ -147,13 +147,23 @@ def receipts_and_forgeries(site: Site, generation_id: str) -> dict[str, bytes]:
     for i in range(len(lines)):
         found[f"without line {i}"] = b"\n".join(lines[:i] + lines[i + 1 :])
     index = next(line for line in lines if line.startswith(b"index "))
-    for other in (b"index 0", b"index 1", b"index 99999", b"index -1", b"index 01", b"index 1e3"):
+    for other in (
+        b"index 0",
+        b"index 1",
+        b"index 99999",
+        b"index -1",
+        b"index 01",
+        b"index 1e3",
+        index + b" x",
+    ):
         found[other.decode()] = good.replace(index, other)
     extra = json.loads(base64.b64decode(lines[1][6:]))
     forged = canonical(
         {**extra, "leaf": extra["leaf"].replace("complete", "aborted").replace("finished", "aborted")}
     )
     found["another leaf"] = good.replace(lines[1], b"extra " + base64.b64encode(forged))
+    more = canonical({**extra, "more": 1})
+    found["more beside the leaf"] = good.replace(lines[1], b"extra " + base64.b64encode(more))
     found["empty"] = b""
     return found
 
