@@ -106,6 +106,7 @@ class Browser:
             reduced_motion="reduce",
             permissions=["microphone"],
         )
+        context.set_default_timeout(90_000)  # a machine with much else to do is no fault of the page
         try:
             view = View(context.new_page())
             view.page.goto(address, wait_until="networkidle")
