@@ -23,6 +23,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     fingerprint.add_argument(
         "--minutes", type=positive_int, default=65, metavar="N", help="time to train (default: %(default)s)"
     )
+    fingerprint.add_argument(
+        "--start", type=Path, metavar="FILE", help="weights to begin with (default: random ones)"
+    )
     _add_run(fingerprint)
     fingerprint.set_defaults(run=run_fingerprint)
     _add_data_parser(networks, common)
@@ -209,7 +212,7 @@ def _add_data_parser(networks: Subparsers, common: argparse.ArgumentParser) -> N
 
 
 def run_fingerprint(args: argparse.Namespace) -> int:
-    """Prints the figures on held-out speakers. Decoded recordings are cached in OUT, 170 MB for an hour."""
+    """Prints the figures on held-out speakers. Spectrograms are cached in OUT, 31 MB for an hour."""
     from registry.fingerprint.train import TrainConfig
     from registry.fingerprint.train import run as run_training
 
@@ -218,6 +221,7 @@ def run_fingerprint(args: argparse.Namespace) -> int:
         out=args.output,
         cache=args.output / "cache",
         minutes=args.minutes,
+        start=args.start,
         threads=args.threads,
         device=args.device,
     )

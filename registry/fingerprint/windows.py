@@ -4,9 +4,9 @@
     code     = round(127 * embedding), int8; the cosine of two codes is within 0.001 of that of the embeddings
 
 `push` returns a window as soon as its last sample is there, so the latency is the window itself. Up to 0.48
-s at the end of a recording lies in no window; a recording shorter than one window becomes one window padded
-with zeros. A window is informative when at least 0.2 s of it is louder than -60 dBFS; the others are stored
-and never indexed.
+s at the end of a recording lies in no window; a recording shorter than one window becomes one window, the
+rest of which is missing. A window is informative when at least 0.2 s of it is louder than -60 dBFS; the
+others are stored and never indexed.
 
 Dimension key: T samples, N windows, D embedding width. Not covered: resampling; the caller brings 24 kHz.
 """
@@ -116,7 +116,7 @@ class Fingerprinter:
         _require_open(stream)
         stream.closed = True
         short = stream.next_window == 0 and len(stream.rest_T) > 0
-        return self._windows(stream.next_window, _padded(stream.rest_T), int(short))
+        return self._windows(stream.next_window, stream.rest_T, int(short))
 
     def run(self, wav_T: NDArray[np.float32]) -> Windows:
         """All windows of a whole recording: `push` on a fresh stream, then `flush`."""
@@ -124,39 +124,65 @@ class Fingerprinter:
         pushed, tail = self.push(stream, wav_T), self.flush(stream)
         return tail if len(tail.codes_ND) else pushed
 
-    def embed(self, wav_T: NDArray[np.float32], hop_samples: int) -> NDArray[np.float32]:
-        """Unit embeddings [N, 128] of windows every `hop_samples`, a multiple of 360 (15 ms), from sample 0
-        on.
+    def embed(
+        self,
+        wav_T: NDArray[np.float32],
+        hop_samples: int,
+        first_sample: int = 0,
+        num_windows: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Unit embeddings [N, 128] of the windows that begin at first_sample + n hop_samples.
 
-        N = 1 + (T - 24000) // hop_samples; audio shorter than a window is padded to one. Windows share their
-        frames, so a fine hop costs the network alone: 1 to 2 ms a window on one core.
+        `hop_samples` is a multiple of 360 (15 ms). Without `num_windows` as many as lie wholly inside. A
+        window may begin before the audio and end after it: what is missing is not taken for silence, and half
+        of a window still tells much. Windows share their frames, so a fine hop costs the network alone: 1 to
+        2 ms a window on one core.
         """
         if hop_samples <= 0 or hop_samples % features.FRAME_HOP_SAMPLES:
             raise ValueError(
                 f"hop_samples must be a multiple of {features.FRAME_HOP_SAMPLES}, not {hop_samples}"
             )
-        wav_T = _padded(np.asarray(wav_T, np.float32))
-        num_windows = 1 + (len(wav_T) - WINDOW_SAMPLES) // hop_samples
+        wav_T = np.asarray(wav_T, np.float32)
+        if num_windows is None:
+            num_windows = max(0, 1 + (len(wav_T) - first_sample - WINDOW_SAMPLES) // hop_samples)
         out_ND = np.empty((num_windows, EMBEDDING_WIDTH), np.float32)
-        step = hop_samples // features.FRAME_HOP_SAMPLES
+        first = 0
         with torch.inference_mode():
-            first = 0
             while first < num_windows:
                 # Powers of two: a batch size met for the first time costs about 10 ms more (measured).
-                last = first + (1 << (min(num_windows - first, _BATCH).bit_length() - 1))
-                piece_T = wav_T[first * hop_samples : (last - 1) * hop_samples + WINDOW_SAMPLES]
-                power = features.power_spectrogram(torch.from_numpy(piece_T)[None])[0]
-                mel_NMF = (self._filters @ power).unfold(1, features.NUM_FRAMES, step).transpose(0, 1)
-                out_ND[first:last] = self._network(features.picture(mel_NMF[: last - first])).numpy()
-                first = last
+                count = 1 << (min(num_windows - first, _BATCH).bit_length() - 1)
+                begin = first_sample + first * hop_samples
+                out_ND[first : first + count] = self._network(
+                    _pictures(wav_T, begin, hop_samples, count, self._filters)
+                ).numpy()
+                first += count
         return out_ND
 
     def _windows(self, first_window: int, wav_T: NDArray[np.float32], num_windows: int) -> Windows:
         if num_windows == 0:
             return Windows(first_window, np.zeros((0, EMBEDDING_WIDTH), np.int8), np.zeros(0, np.bool_))
         wav_T = wav_T[: (num_windows - 1) * HOP_SAMPLES + WINDOW_SAMPLES]
-        codes_ND = np.rint(127.0 * self.embed(wav_T, HOP_SAMPLES)).astype(np.int8)
+        codes_ND = np.rint(127.0 * self.embed(wav_T, HOP_SAMPLES, 0, num_windows)).astype(np.int8)
         return Windows(first_window, codes_ND, informative(wav_T, HOP_SAMPLES))
+
+
+def _pictures(
+    wav_T: NDArray[np.float32], begin: int, hop_samples: int, count: int, filters: torch.Tensor
+) -> torch.Tensor:
+    """Pictures of `count` windows from sample `begin` on; frames not wholly inside the audio are missing."""
+    length = (count - 1) * hop_samples + WINDOW_SAMPLES
+    before, after = max(0, -begin), max(0, begin + length - len(wav_T))
+    piece_T = wav_T[max(0, begin) : max(0, begin + length)]
+    if before or after:
+        piece_T = np.pad(piece_T, (before, after))[:length]
+    step = hop_samples // features.FRAME_HOP_SAMPLES
+    power = features.power_spectrogram(torch.from_numpy(piece_T)[None])[0]
+    mel_BMF = (filters @ power).unfold(1, features.NUM_FRAMES, step).transpose(0, 1)[:count]
+    if not before and not after:
+        return features.picture(mel_BMF)
+    starts_F = torch.arange(power.shape[1]) * features.FRAME_HOP_SAMPLES
+    missing_F = (starts_F < before) | (starts_F + features.FRAME_SAMPLES > length - after)
+    return features.picture(mel_BMF, missing_F.unfold(0, features.NUM_FRAMES, step)[:count])
 
 
 def informative(wav_T: NDArray[np.float32], hop_samples: int) -> NDArray[np.bool_]:

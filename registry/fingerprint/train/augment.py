@@ -1,13 +1,13 @@
-"""What happens to a copy on its way through the world, in batch, cheap enough for one CPU thread.
+"""What happens to a copy's spectrogram each time it is used, in batch: a few milliseconds for 160 windows.
 
-    context + window -> room and equaliser (one spectral product) -> noise or babble -> clipping -> telephone
-    -> power spectrum -> late band limit -> picture
+    span of frames -> speed, tempo, pitch, shift (one bilinear warp) -> equaliser -> noise or babble
+    -> telephone or band limit -> ends cut off -> picture
 
-Real codecs are not simulated: the sampler hands in copies that went through them. A telephone is band-pass
-and mu-law.
-Dimension key: B windows, T samples. Source of the chain: Chang et al. 2021 (arXiv 2010.11910), sec. 2.4;
-differs: speech, one spectral product for everything linear, the room hears a third of a second before the
-window.
+Noise adds as |sqrt(S) + c sqrt(N) exp(i phi)|^2 with a random phase, c falling with the number of bins in a
+band: power plus the cross term that a sum of waveforms has. Codecs, rooms and lost packets are in the copies
+already (journeys.py). Dimension key: B windows, F frames, M mel bands.
+Source of the chain: Chang et al. 2021 (arXiv 2010.11910), sec. 2.4; differs: in the mel domain, and the
+window may be heard in part, because a query's first and last windows are.
 """
 
 import math
@@ -16,150 +16,157 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from registry.fingerprint import features
+from registry.fingerprint.train.cache import FLOOR
+from registry.fingerprint.train.sampler import MARGIN_FRAMES, SPAN_FRAMES
 
-CONTEXT_SAMPLES = 8_768  # before the window, so that the room rings on from what was said before
-SPAN_SAMPLES = CONTEXT_SAMPLES + features.WINDOW_SAMPLES  # 32768, a fast transform size
-_BINS = SPAN_SAMPLES // 2 + 1
+_BANDS = np.arange(features.NUM_BANDS)
+
+
+def _mel(hz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    return np.asarray(2_595.0 * np.log10(1.0 + np.asarray(hz) / 700.0))
+
+
+_MEL_STEP = float(_mel(features.CONFIG.max_hz) - _mel(features.CONFIG.min_hz)) / (features.NUM_BANDS + 1)
+BAND_HZ = 700.0 * (10.0 ** ((_mel(features.CONFIG.min_hz) + (_BANDS + 1) * _MEL_STEP) / 2_595.0) - 1.0)
+_BIN_HZ = features.SAMPLE_RATE_HZ / features.FRAME_SAMPLES
 
 
 @dataclass(frozen=True)
 class Chances:
-    """Probability of each step, and its range. Speed and codec copies are drawn by the sampler."""
+    """Probability of each step, and its range."""
 
-    p_room: float = 0.4
+    p_tempo: float = 0.3
+    p_pitch: float = 0.25
+    p_speed: float = 0.15  # tempo and pitch together, as a tape does it
+    max_tempo_change: float = 0.08
+    max_semitones: float = 1.3
+    shift_frames: float = 4.5  # 0.07 s: query rows are 0.12 s apart, so the nearest is within 0.06 s
     p_equaliser: float = 0.5
-    p_noise: float = 0.7
+    p_noise: float = 0.6
     snr_db: tuple[float, float] = (-3.0, 22.0)
-    p_clip: float = 0.1
-    p_telephone: float = 0.15
-    p_band_limit: float = 0.3
+    p_band_limit: float = 0.4
+    p_cut: float = 0.45
+    max_cut_frames: int = 32  # 0.48 s
 
 
 class Augmenter:
-    """Holds the noises and the rooms' spectra; draws from the generator it is given."""
+    """Holds the noises (log power [F, M]); draws from the generator it is given."""
 
-    def __init__(
-        self,
-        noises: list[NDArray[np.float32]],
-        rooms: list[NDArray[np.float32]],
-        chances: Chances,
-        device: str,
-    ) -> None:
-        self.noises = [noise for noise in noises if len(noise) >= features.WINDOW_SAMPLES]
+    def __init__(self, noises: list[NDArray[np.float32]], chances: Chances, device: str) -> None:
+        self.noises = [noise for noise in noises if len(noise) >= features.NUM_FRAMES]
         self.chances = chances
         self.device = device
-        padded = np.zeros((len(rooms), CONTEXT_SAMPLES), np.float32)
-        for row, room in zip(padded, rooms, strict=True):
-            row[: min(len(room), CONTEXT_SAMPLES)] = room[:CONTEXT_SAMPLES]
-        self.rooms_RT = padded
-        self.filters = features.mel_filters().to(device)
+        bins = np.maximum(1.0, np.gradient(BAND_HZ) / _BIN_HZ)
+        self._cross_M = torch.from_numpy((2.0 / np.sqrt(bins)).astype(np.float32)).to(device)
 
-    def mel_power(self, wav_BT: torch.Tensor, gain_BK: torch.Tensor | None = None) -> torch.Tensor:
-        """Mel power [B, bands, F] of whole windows; `gain_BK` weighs the power of each bin first."""
-        power = features.power_spectrogram(wav_BT)[:, :, : features.NUM_FRAMES]
-        if gain_BK is not None:
-            power = power * gain_BK[:, :, None]
-        return torch.matmul(self.filters, power)
-
-    def anchors(self, wav_BT: NDArray[np.float32]) -> torch.Tensor:
+    def anchors(self, log_BFM: NDArray[np.float32]) -> torch.Tensor:
         """Pictures of untouched windows."""
-        return features.picture(self.mel_power(torch.from_numpy(wav_BT).to(self.device)))
+        return features.picture(torch.from_numpy(log_BFM).to(self.device).exp().transpose(1, 2))
 
-    def copies(self, span_BT: NDArray[np.float32], rng: np.random.Generator) -> torch.Tensor:
-        """Pictures of damaged windows; the input holds the context before each window too."""
-        B = span_BT.shape[0]
-        clean_BT = torch.from_numpy(span_BT).to(self.device)
-        spectrum = torch.fft.rfft(clean_BT) * torch.from_numpy(self._linear(B, rng)).to(self.device)
-        wav_BT = torch.fft.irfft(spectrum, n=SPAN_SAMPLES)[:, CONTEXT_SAMPLES:]
-        wav_BT = self._add_noise(wav_BT, rng)
-        wav_BT = self._clip(wav_BT, rng)
-        wav_BT = self._telephone(wav_BT, rng)
-        gain_BK = torch.from_numpy(self._band_limits(B, rng)).to(self.device)
-        return features.picture(self.mel_power(wav_BT, gain_BK))
+    def copies(
+        self, span_BFM: NDArray[np.float32], missing_BF: NDArray[np.bool_], rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Pictures of damaged windows, cut out of the middle of the spans."""
+        B, _, _ = span_BFM.shape
+        frames_BF, bands_BM = self._warp(B, rng)
+        grid = np.stack(
+            [
+                np.broadcast_to(
+                    2.0 * bands_BM[:, None, :] / (features.NUM_BANDS - 1) - 1.0,
+                    (B, features.NUM_FRAMES, features.NUM_BANDS),
+                ),
+                np.broadcast_to(
+                    2.0 * frames_BF[:, :, None] / (SPAN_FRAMES - 1) - 1.0,
+                    (B, features.NUM_FRAMES, features.NUM_BANDS),
+                ),
+            ],
+            axis=-1,
+        ).astype(np.float32)
+        spans = torch.from_numpy(span_BFM).to(self.device)[:, None]
+        log_BFM = functional.grid_sample(
+            spans, torch.from_numpy(grid).to(self.device), padding_mode="border", align_corners=True
+        )[:, 0]
+        power_BFM = log_BFM.exp() * self._tensor(self._equalisers(B, rng))[:, None]
+        power_BFM = self._add_noise(power_BFM, rng)
+        power_BFM = power_BFM * self._tensor(self._band_limits(B, rng))[:, None] + FLOOR
+        nearest_BF = np.clip(np.rint(frames_BF).astype(np.int64), 0, SPAN_FRAMES - 1)
+        missing_BF = np.take_along_axis(missing_BF, nearest_BF, axis=1) | self._cuts(B, rng)
+        return features.picture(power_BFM.transpose(1, 2), torch.from_numpy(missing_BF).to(self.device))
 
-    def _linear(self, B: int, rng: np.random.Generator) -> NDArray[np.complex64]:
-        """One frequency response per item: room times equaliser."""
-        response = np.ones((B, _BINS), np.complex64)
-        for item in np.flatnonzero(rng.random(B) < self.chances.p_room):
-            response[item] = np.fft.rfft(self._room(rng), SPAN_SAMPLES)
-        knots_hz = np.array([0.0, 150, 400, 900, 1_800, 3_200, 5_000, 12_000])
-        bins_hz = np.linspace(0.0, 12_000.0, _BINS)
-        for item in np.flatnonzero(rng.random(B) < self.chances.p_equaliser):
-            gains_db = np.interp(bins_hz, knots_hz, rng.normal(0.0, 5.0, len(knots_hz)))
-            response[item] *= (10.0 ** (gains_db / 20.0)).astype(np.float32)
-        return response
+    def _tensor(self, values: NDArray[np.float64]) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(self.device)
 
-    def _room(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """A measured room, or direct sound and an exponential tail with RT60 of 0.1 to 0.9 s."""
-        if rng.random() < 0.4 and len(self.rooms_RT):
-            return np.asarray(self.rooms_RT[rng.integers(len(self.rooms_RT))])
-        time_s = np.arange(CONTEXT_SAMPLES) / features.SAMPLE_RATE_HZ
-        tail_T = rng.standard_normal(CONTEXT_SAMPLES) * np.exp(-6.9 * time_s / rng.uniform(0.1, 0.9))
-        tail_T[: int(rng.integers(24, 480))] = 0.0
-        tail_T *= 10.0 ** (-rng.uniform(-3.0, 12.0) / 20.0) / np.sqrt(np.sum(tail_T**2) + 1e-12)
-        tail_T[0] = 1.0
-        return tail_T.astype(np.float32)
-
-    def _add_noise(self, wav_BT: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        B, T = wav_BT.shape
-        noise_BT = torch.zeros_like(wav_BT)
-        for item in np.flatnonzero(rng.random(B) < self.chances.p_noise):
-            kind = rng.random()
-            if kind < 0.45 and self.noises:
-                source = self.noises[rng.integers(len(self.noises))]
-                start = int(rng.integers(len(source) - T + 1))
-                piece = torch.from_numpy(source[start : start + T].copy()).to(self.device)
-            elif kind < 0.75:  # babble: one to three other windows of this batch
-                others = rng.integers(B, size=int(rng.integers(1, 4)))
-                piece = wav_BT[torch.from_numpy(others)].sum(dim=0).roll(int(rng.integers(T)))
-            else:
-                slope = rng.uniform(0.0, 1.0)  # 0 white, 1 pink
-                shape = np.arange(1, T // 2 + 2) ** (-slope / 2)
-                coloured = np.fft.irfft(np.fft.rfft(rng.standard_normal(T)) * shape, T).astype(np.float32)
-                piece = torch.from_numpy(coloured).to(self.device)
-            snr_db = rng.uniform(*self.chances.snr_db)
-            level = wav_BT[item].square().mean().sqrt() / (piece.square().mean().sqrt() + 1e-8)
-            noise_BT[item] = piece * level * 10.0 ** (-snr_db / 20.0)
-        return wav_BT + noise_BT
-
-    def _clip(self, wav_BT: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        B = wav_BT.shape[0]
-        share = np.where(rng.random(B) < self.chances.p_clip, rng.uniform(0.1, 0.7, B), 1.0).astype(
-            np.float32
+    def _warp(self, B: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """For each output frame and band the place in the span that it is read from."""
+        chances = self.chances
+        widest = chances.max_tempo_change
+        tempo_B = 1.0 + np.where(rng.random(B) < chances.p_tempo, rng.uniform(-widest, widest, B), 0.0)
+        semitones_B = np.where(
+            rng.random(B) < chances.p_pitch, rng.uniform(-1.0, 1.0, B) * chances.max_semitones, 0.0
         )
-        limit_B1 = wav_BT.abs().amax(dim=1, keepdim=True) * torch.from_numpy(share).to(self.device)[:, None]
-        return torch.clamp(wav_BT, -limit_B1, limit_B1)
+        ratio_B = 2.0 ** (semitones_B / 12.0)
+        speed_B = np.where(rng.random(B) < chances.p_speed, 1.0 + rng.uniform(-widest, widest, B), 1.0)
+        shift_B = rng.uniform(-chances.shift_frames, chances.shift_frames, B)
+        # A copy whose frames lie on the registry's own grid is as good as any, and interpolation blurs.
+        shift_B = np.where(rng.random(B) < 0.5, np.rint(shift_B), shift_B)
+        middle = (features.NUM_FRAMES - 1) / 2.0
+        places_F = np.arange(features.NUM_FRAMES) - middle
+        frames_BF = MARGIN_FRAMES + middle + shift_B[:, None] + (tempo_B * speed_B)[:, None] * places_F[None]
+        source_hz_BM = BAND_HZ[None] / (ratio_B * speed_B)[:, None]
+        bands_BM = (_mel(source_hz_BM) - _mel(features.CONFIG.min_hz)) / _MEL_STEP - 1.0
+        return frames_BF, bands_BM
 
-    def _telephone(self, wav_BT: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        chosen = torch.from_numpy(np.flatnonzero(rng.random(wav_BT.shape[0]) < self.chances.p_telephone))
-        if not len(chosen):
-            return wav_BT
-        T = wav_BT.shape[1]
-        bins_hz = torch.linspace(0.0, 12_000.0, T // 2 + 1, device=self.device)
-        passes = (torch.sigmoid((bins_hz - 280.0) / 25.0) * torch.sigmoid((3_450.0 - bins_hz) / 60.0))[None]
-        narrow = torch.fft.irfft(torch.fft.rfft(wav_BT[chosen]) * passes, n=T)
-        peak = narrow.abs().amax(dim=1, keepdim=True) + 1e-8
-        unit = narrow / peak * 0.7
-        folded = torch.sign(unit) * torch.log1p(255.0 * unit.abs()) / math.log(256.0)
-        stepped = torch.round(folded * 127.0) / 127.0
-        out = wav_BT.clone()
-        out[chosen] = torch.sign(stepped) * (torch.pow(256.0, stepped.abs()) - 1.0) / 255.0 * peak
-        return out
+    def _equalisers(self, B: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        knots_hz = np.array([0.0, 150, 400, 900, 1_800, 3_200, 5_000, 12_000])
+        gains_BM = np.ones((B, features.NUM_BANDS))
+        for item in np.flatnonzero(rng.random(B) < self.chances.p_equaliser):
+            gains_db = np.interp(BAND_HZ, knots_hz, rng.normal(0.0, 5.0, len(knots_hz)))
+            gains_BM[item] = 10.0 ** (gains_db / 10.0)
+        return gains_BM
 
-    def _band_limits(self, B: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Power gain per bin: a low-pass at 2.2 to 7 kHz, a high-pass at 80 to 500 Hz, or both."""
-        bins_hz = np.linspace(0.0, 12_000.0, features.FRAME_SAMPLES // 2 + 1)
-        gains = np.ones((B, len(bins_hz)), np.float32)
+    def _band_limits(self, B: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Power gains: a telephone, a low-pass at 2.2 to 7 kHz, a high-pass at 80 to 500 Hz, or both."""
+        gains_BM = np.ones((B, features.NUM_BANDS))
         for item in np.flatnonzero(rng.random(B) < self.chances.p_band_limit):
-            which = rng.integers(3)
+            which = rng.integers(4)
+            low_hz, high_hz = (
+                (300.0, 3_400.0) if which == 3 else (rng.uniform(80, 500), rng.uniform(2_200, 7_000))
+            )
+            steep = 40.0 if which == 3 else rng.uniform(4.0, 24.0)
             if which != 0:
-                gains[item] *= 1.0 / (
-                    1.0 + (bins_hz / rng.uniform(2_200.0, 7_000.0)) ** rng.uniform(4.0, 24.0)
-                )
+                gains_BM[item] *= 1.0 / (1.0 + (BAND_HZ / high_hz) ** steep)
             if which != 1:
-                gains[item] *= 1.0 / (
-                    1.0 + (rng.uniform(80.0, 500.0) / (bins_hz + 1.0)) ** rng.uniform(4.0, 12.0)
-                )
-        return gains + np.float32(1e-6)
+                gains_BM[item] *= 1.0 / (1.0 + (low_hz / BAND_HZ) ** (steep / 2.0))
+        return gains_BM + 1e-6
+
+    def _add_noise(self, power_BFM: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+        B, F, M = power_BFM.shape
+        noise_BFM = torch.zeros_like(power_BFM)
+        for item in np.flatnonzero(rng.random(B) < self.chances.p_noise):
+            if rng.random() < 0.65 and self.noises:
+                source = self.noises[rng.integers(len(self.noises))]
+                first = int(rng.integers(len(source) - F + 1))
+                piece = torch.from_numpy(source[first : first + F]).to(self.device).exp()
+            else:  # babble: one to three other windows of this batch
+                others = torch.from_numpy(rng.integers(B, size=int(rng.integers(1, 4))))
+                piece = power_BFM[others].sum(dim=0).roll(int(rng.integers(F)), dims=0)
+            ratio = 10.0 ** (-rng.uniform(*self.chances.snr_db) / 10.0)
+            noise_BFM[item] = piece * (ratio * power_BFM[item].mean() / (piece.mean() + FLOOR))
+        phase = torch.from_numpy(rng.uniform(0.0, 2.0 * math.pi, (B, F, M)).astype(np.float32)).to(
+            self.device
+        )
+        cross = self._cross_M * torch.sqrt(power_BFM * noise_BFM) * torch.cos(phase)
+        return torch.maximum(power_BFM + noise_BFM + cross, 0.02 * torch.maximum(power_BFM, noise_BFM))
+
+    def _cuts(self, B: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """Frames [B, F] that were not heard: up to `max_cut_frames` at the beginning or at the end."""
+        num_B = np.where(
+            rng.random(B) < self.chances.p_cut, rng.integers(1, self.chances.max_cut_frames + 1, B), 0
+        )
+        places_F = np.arange(features.NUM_FRAMES)
+        at_start_B1 = (rng.random(B) < 0.5)[:, None]
+        from_end_F = features.NUM_FRAMES - 1 - places_F
+        return np.where(at_start_B1, places_F[None], from_end_F[None]) < num_B[:, None]

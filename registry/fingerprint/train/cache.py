@@ -1,65 +1,117 @@
-"""The stores (audio/store.py) that the training of the fingerprint reads.
+"""The spectrograms that training reads, made once: log-mel frames every 15 ms of all recordings.
 
-    clips    every clip    copy_K   training clips after a lossy codec
-    noise    the noises    room     impulse responses, float32, from the direct sound on
+    clips    every clip of the corpus, and sentences that synthetic voices repeat (respoken.py)
+    copy_K   the training ones again, each after a random journey (journeys.py), in time with its clip
+    noise    noises of the training part, and white and pink noise
 
-Dimension key: T samples. Not covered: telephone codecs; the training loop simulates mu-law itself.
+`FrameStore.frames` reads any of them; further copy_*.json that another program puts beside them are used as
+well (a neural codec is no business of this package). Frames are float16: to 0.01 nat.
+
+Dimension key: T samples, F frames, M mel bands.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from audio import SAMPLE_RATE_HZ, corpus, encode, trusted
-from audio.store import Store, Wav, build_store
+from audio import SAMPLE_RATE_HZ, corpus, edits
+from audio.store import Recording, Store, Wav, build_store
+from registry.fingerprint import features
+from registry.fingerprint.train import respoken
+from registry.fingerprint.train.journeys import random_journey
 
-# (container, codec, bit/s): rates at which people pass speech on.
-LOSSY = (
-    ("ogg", "opus", 6_000), ("ogg", "opus", 8_000), ("ogg", "opus", 12_000), ("ogg", "opus", 24_000),
-    ("mp3", "mp3", 16_000), ("mp3", "mp3", 24_000), ("mp3", "mp3", 32_000), ("mp3", "mp3", 64_000),
-    ("m4a", "aac", 24_000), ("m4a", "aac", 48_000),
-)  # fmt: skip
+NUM_SENTENCES = 360  # that are spoken again, four times each: 1.7 h
+FLOOR = 1e-10  # power; below 16-bit noise
+_NOISE_SECONDS = 120
+_ANY_LEVEL = 0.05
+Row = tuple[str, str, str, Wav]  # file, source, speaker, samples
+
+
+class FrameStore:
+    """A store of spectrograms: recordings are measured in frames of `features.NUM_BANDS` values."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._store = Store(folder, name)
+        self.recordings = self._store.recordings
+
+    def num_frames(self, recording: Recording) -> int:
+        return recording.length // features.NUM_BANDS
+
+    def frames(
+        self, recording: Recording, first: int, count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Log power [count, M] from frame `first` on, and which frames [count] lie outside the recording."""
+        inside = np.clip([first, first + count], 0, self.num_frames(recording))
+        width = features.NUM_BANDS
+        log_FM = np.full((count, width), np.log(FLOOR), np.float32)
+        missing_F = np.ones(count, np.bool_)
+        if inside[1] > inside[0]:
+            values = self._store.read(
+                recording.start + int(inside[0]) * width, int(inside[1] - inside[0]) * width
+            )
+            log_FM[inside[0] - first : inside[1] - first] = values.reshape(-1, width)
+            missing_F[inside[0] - first : inside[1] - first] = False
+        return log_FM, missing_F
 
 
 def build(data: Path, folder: Path, num_copies: int, seed: int) -> None:
-    """Decode the corpus and make the lossy copies; whatever is complete already is left as it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _build_once(folder, "noise", ((clip, corpus.read(clip.path)) for clip in corpus.load_noise(data)))
-    rooms = ((clip, impulse_response(corpus.read(clip.path))) for clip in corpus.load_rooms(data))
-    _build_once(folder, "room", rooms, dtype="float32")
-    _build_once(folder, "clips", ((clip, corpus.read(clip.path)) for clip in corpus.load(data)))
+    """Compute whatever is not complete yet; an hour of speech takes a minute, a copy of it one or two."""
+    respoken.build(data, folder, "train", NUM_SENTENCES)
+    build_frames(folder, "noise", _noises(data))
+    build_frames(folder, "clips", _recordings(folder, corpus.load(data)))
     for number in range(num_copies):
-        _build_once(folder, f"copy_{number}", _lossy_copies(data, seed + number))
+        build_frames(folder, f"copy_{number}", _copies(data, folder, seed + number))
 
 
-def finished_copies(folder: Path) -> list[Store]:
-    """The lossy copies that are complete, in order of their number."""
-    return [Store(folder, path.stem) for path in sorted(folder.glob("copy_*.json"))]
+def build_frames(folder: Path, name: str, rows: Iterable[Row]) -> None:
+    """Store the spectrograms of these recordings under `name`, unless they are there."""
+    build_store(folder, name, ((*row[:3], log_frames(row[3]).ravel()) for row in rows), "float16")
 
 
-def impulse_response(wav_T: Wav) -> Wav:
-    """An impulse response that starts half a millisecond before its direct sound and has unit energy."""
-    peak = int(np.argmax(np.abs(wav_T)))
-    tail_T = wav_T[max(0, peak - 12) :]
-    return np.asarray(tail_T / np.sqrt(np.sum(tail_T**2) + 1e-12), np.float32)
+def log_frames(wav_T: Wav) -> NDArray[np.float32]:
+    """Log-mel power [F, M] of every whole frame; none of audio shorter than a frame."""
+    if len(wav_T) < features.FRAME_SAMPLES:
+        return np.zeros((0, features.NUM_BANDS), np.float32)
+    power = features.power_spectrogram(torch.from_numpy(np.ascontiguousarray(wav_T, np.float32))[None])[0]
+    return np.asarray(torch.log((features.mel_filters() @ power).T + FLOOR).numpy())
 
 
-def _lossy_copies(data: Path, seed: int) -> Iterator[tuple[corpus.Clip, Wav]]:
+def finished_copies(folder: Path) -> list[FrameStore]:
+    """The copies that are complete, in the order of their names."""
+    return [FrameStore(folder, path.stem) for path in sorted(folder.glob("copy_*.json"))]
+
+
+def training_rows(data: Path, folder: Path) -> Iterator[Row]:
+    """Every recording that training may use, as a waveform."""
+    return _recordings(folder, corpus.split(corpus.load(data)).train)
+
+
+def _recordings(folder: Path, clips: list[corpus.Clip]) -> Iterator[Row]:
+    for clip in clips:
+        yield clip.path.name, clip.source, clip.speaker, corpus.read(clip.path)
+    spoken = Store(folder, f"{respoken.SOURCE}_train")
+    for one in spoken.recordings:
+        yield one.file, one.source, one.speaker, spoken.read(one.start, one.length)
+
+
+def _copies(data: Path, folder: Path, seed: int) -> Iterator[Row]:
     rng = np.random.default_rng(seed)
-    for clip in corpus.split(corpus.load(data)).train:
-        container, codec, bit_rate = LOSSY[int(rng.integers(len(LOSSY)))]
-        wav_T = corpus.read(clip.path)
-        lossy_T = trusted.read(
-            encode(wav_T, SAMPLE_RATE_HZ, container, codec=codec, bit_rate=bit_rate), container
-        )
+    rooms = [corpus.read(clip.path) for clip in corpus.split(corpus.load_rooms(data)).train]
+    for file, source, speaker, wav_T in training_rows(data, folder):
+        altered_T = edits.apply(wav_T, random_journey(rng, rooms), seed=int(rng.integers(2**31)))
         copy_T = np.zeros_like(wav_T)
-        copy_T[: len(lossy_T)] = lossy_T[: len(wav_T)]
-        yield clip, copy_T
+        copy_T[: len(altered_T)] = altered_T[: len(wav_T)]
+        yield file, source, speaker, copy_T
 
 
-def _build_once(
-    folder: Path, name: str, items: Iterable[tuple[corpus.Clip, Wav]], dtype: str = "int16"
-) -> None:
-    rows = ((clip.path.name, clip.source, clip.speaker, wav_T) for clip, wav_T in items)
-    build_store(folder, name, rows, dtype)
+def _noises(data: Path) -> Iterator[Row]:
+    for clip in corpus.split(corpus.load_noise(data)).train:
+        yield clip.path.name, clip.source, clip.speaker, corpus.read(clip.path)
+    silence_T = np.zeros(_NOISE_SECONDS * SAMPLE_RATE_HZ, np.float32)
+    for kind in ("white_noise", "pink_noise"):
+        carrier_T = silence_T.copy()
+        carrier_T[0] = _ANY_LEVEL  # noise is set relative to what it is added to
+        yield kind, "made", kind, edits.apply(carrier_T, edits.Edit(kind, kind, {"snr_db": -80.0}))

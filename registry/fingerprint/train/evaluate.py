@@ -1,37 +1,34 @@
 """Held-out figures of a network: how often a damaged window finds its own place, and how far apart strangers
 are.
 
-    top1   share of damaged 1 s windows whose nearest registered window, among all held-out ones, is the
-    right one d_eff  1 / Var(cos) between windows of different recordings; 128 would be a perfectly spread
-    128-d sphere
+    top1   share of damaged 1 s windows whose nearest registered window, among all held-out ones, is the right
+           one
+    d_eff  1 / Var(cos) between windows of different recordings; 128 would be a perfectly spread 128-d sphere
 
-Dimension key: B queries, N registered windows, D embedding width, T samples.
+Dimension key: B queries, N registered windows, F frames, D embedding width.
 """
 
 import numpy as np
 import torch
 
-from audio.store import Store
 from registry.fingerprint import features
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train.augment import Augmenter
-from registry.fingerprint.train.sampler import HOP_SAMPLES, Sampler
+from registry.fingerprint.train.cache import FrameStore
+from registry.fingerprint.train.sampler import HOP_FRAMES, Sampler
 
 _NUM_QUERIES = 400
-_QUIET_RMS = 10.0 ** (-50.0 / 20.0)
 
 
 class HeldOut:
     """Validation windows and fixed damaged queries, as pictures; the same in every evaluation of a run."""
 
-    def __init__(self, clips: Store, files: set[str], augmenter: Augmenter) -> None:
+    def __init__(self, clips: FrameStore, files: set[str], augmenter: Augmenter) -> None:
         registered: list[torch.Tensor] = []
         owners: list[int] = []
         for owner, recording in enumerate(r for r in clips.recordings if r.file in files):
-            wav_T = clips.read(recording.start, recording.length)
-            starts = range(0, len(wav_T) - features.WINDOW_SAMPLES + 1, HOP_SAMPLES)
-            windows = [wav_T[s : s + features.WINDOW_SAMPLES] for s in starts]
-            windows = [w for w in windows if np.sqrt(np.mean(w**2)) > _QUIET_RMS]
+            starts = range(0, clips.num_frames(recording) - features.NUM_FRAMES + 1, HOP_FRAMES)
+            windows = [clips.frames(recording, first, features.NUM_FRAMES)[0] for first in starts]
             if windows:
                 registered.append(augmenter.anchors(np.stack(windows)))
                 owners += [owner] * len(windows)
@@ -41,8 +38,8 @@ class HeldOut:
         self.owner_N = np.array(owners)
         rng = np.random.default_rng(0)
         pairs = Sampler(clips, [], files, windows_per_group=1).draw(_NUM_QUERIES, rng)
-        self.anchors = augmenter.anchors(pairs.anchor_BT)
-        self.queries = augmenter.copies(pairs.span_BT, rng)
+        self.anchors = augmenter.anchors(pairs.anchor_BFM)
+        self.queries = augmenter.copies(pairs.span_BFM, pairs.missing_BF, rng)
 
 
 @torch.no_grad()

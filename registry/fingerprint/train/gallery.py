@@ -12,12 +12,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import matching
+from audio import SAMPLE_RATE_HZ
+from registry import alignment, matching
 from registry.alignment import Alignment
 from registry.changelog import Change, GenerationCodes
-from registry.fingerprint.windows import Fingerprinter
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
 from registry.index import Hits, WindowIndex
-from registry.matching import Query
+from registry.matching import MatchResult, Null, Query
+
+ROW_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW
+ROW_S = ROW_SAMPLES / SAMPLE_RATE_HZ  # 0.12 s
 
 
 class Gallery:
@@ -58,32 +62,72 @@ class Gallery:
         return {ordinal: self.codes[ordinal] for ordinal in ordinals if ordinal in self.codes}
 
     def best(self, query: Query, hidden: Collection[int] = ()) -> Alignment | None:
-        """The best alignment of an embedded query, as if the `hidden` recordings had never been
-        registered."""
+        """The best alignment of a query, as if the `hidden` recordings had never been registered."""
         rows_Q = matching.searched_rows(query)
         if not len(rows_Q):
             return None
-        # The hidden ones fill the first places, so as many more hits are asked for as they can take.
-        num_hidden = sum(int(self.codes[ordinal].informative_N.sum()) for ordinal in hidden)
-        hits = self.index.search(query.emb_JD[rows_Q], matching.HITS_PER_ROW + num_hidden)
-        if hidden:
-            hits = _without(hits, hidden)
+        hits = self.without(hidden).search(query.emb_JD[rows_Q], matching.HITS_PER_ROW)
         ranked = matching.align(query, rows_Q, hits, self.fetch)
         return ranked[0][0] if ranked else None
 
+    def match(self, query: Query, null: Null, hidden: Collection[int] = ()) -> MatchResult:
+        """What `Registry.match` says, as if the `hidden` recordings had never been registered."""
+        index = self.without(hidden)
+        return matching.match(matching.Prepared(query, None, null), lambda look: look(index), self.fetch)
 
-def _without(hits: Hits, hidden: Collection[int]) -> Hits:
-    ordinals_QK = np.where(np.isin(hits.ordinals_QK, list(hidden)), -1, hits.ordinals_QK)
-    # Only the best that are left count, as many as an ordinary search would have given.
-    rank_QK = np.cumsum(ordinals_QK >= 0, axis=1)
-    return hits._replace(ordinals_QK=np.where(rank_QK <= matching.HITS_PER_ROW, ordinals_QK, -1))
+    def without(self, hidden: Collection[int]) -> WindowIndex:
+        """The index, which gives no hits of the `hidden` recordings; for searches only."""
+        if not hidden:
+            return self.index
+        # The hidden ones fill the first places, so as many more hits are asked for as they can take.
+        return _Hiding(self.index, hidden, sum(int(self.codes[one].informative_N.sum()) for one in hidden))
 
 
-def slices(query: Query, seconds: float, step_s: float) -> list[Query]:
-    """Queries of the given length cut out of a longer one, every `step_s`; rows do not depend on what
-    surrounds."""
-    row_s = matching.QUERY_HOP_SAMPLES / 24_000
-    num_rows = 1 + round((seconds - 1.0) / row_s - 0.49)
-    step = max(1, round(step_s / row_s))
-    starts = range(0, len(query.emb_JD) - num_rows + 1, step)
-    return [Query(query.emb_JD[s : s + num_rows], query.informative_J[s : s + num_rows]) for s in starts]
+class _Hiding(WindowIndex):
+    """Another index's hits, less those of some recordings."""
+
+    def __init__(self, index: WindowIndex, hidden: Collection[int], num_hidden: int) -> None:
+        super().__init__(index.weights_sha256)
+        self._whole, self._hidden, self._num_hidden = index, list(hidden), num_hidden
+
+    @property
+    def num_windows(self) -> int:
+        return self._whole.num_windows
+
+    def search(self, emb_QD: NDArray[np.float32], k: int) -> Hits:
+        hits = self._whole.search(emb_QD, k + self._num_hidden)
+        ordinals_QK = np.where(np.isin(hits.ordinals_QK, self._hidden), -1, hits.ordinals_QK)
+        # Only the best that are left count, as many as an ordinary search would have given.
+        rank_QK = np.cumsum(ordinals_QK >= 0, axis=1)
+        return hits._replace(ordinals_QK=np.where(rank_QK <= k, ordinals_QK, -1))
+
+
+class Pieces:
+    """Queries cut out of one recording, which share the rows that lie wholly inside."""
+
+    def __init__(self, wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> None:
+        """`wav_T` as long as a window at least."""
+        self._wav_T = wav_T
+        self._fingerprinter = fingerprinter
+        self._emb_JD = fingerprinter.embed(wav_T, ROW_SAMPLES)
+
+    def starts(self, seconds: float, step_s: float) -> range:
+        """First rows of the queries of this length, about every `step_s`."""
+        step = max(1, round(step_s / ROW_S))
+        return range(0, len(self._emb_JD) - _num_rows(seconds) + 1, step)
+
+    def cut(self, first_row: int, seconds: float) -> Query:
+        """The query from `first_row` * 0.12 s on: what `embed_query` makes of it, and cheaper."""
+        num_rows, margin = _num_rows(seconds), alignment.ROWS_PER_WINDOW
+        length = (num_rows - 1) * ROW_SAMPLES + WINDOW_SAMPLES
+        piece_T = self._wav_T[first_row * ROW_SAMPLES :][:length]
+        if length < matching.SHORT_SAMPLES:
+            return matching.embed_query(piece_T, self._fingerprinter)
+        before_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, -margin * ROW_SAMPLES, margin)
+        after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
+        inside_JD = self._emb_JD[first_row : first_row + num_rows]
+        return matching.as_query(np.concatenate([before_JD, inside_JD, after_JD]), piece_T, margin)
+
+
+def _num_rows(seconds: float) -> int:
+    return 1 + round((seconds - 1.0) / ROW_S - 0.49)

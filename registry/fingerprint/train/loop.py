@@ -1,13 +1,15 @@
 """Train the fingerprint network: pairs of windows pulled together, all other windows of the batch pushed
 apart.
 
-    loss = NT-Xent over 2 B windows: cross-entropy of cos / 0.05 against the partner, the other 2 B - 2 being
-    wrong
+    loss = NT-Xent over 2 B windows: cross-entropy of cos / 0.05 against the partner; wrong are the other
+           2 B - 2 and, for the copies, the windows of the last steps that are of another recording
 
-The schedule follows the clock and not the step count: a run takes the minutes it is given on whatever
-machine it gets.
-Dimension key: B pairs, D embedding width. Source: Chen et al. 2020 (SimCLR, arXiv 2002.05709), eq. 1, with
-the temperature of Chang et al. 2021 (arXiv 2010.11910). Runs unchanged on CUDA (`device`).
+The remembered windows cost one product and stand for a registry: what a window must not resemble by chance is
+not a batch but a million others. The schedule follows the clock and not the step count: a run takes the
+minutes it is given on whatever machine it gets.
+Dimension key: B pairs, N remembered windows, D embedding width. Source: Chen et al. 2020 (SimCLR, arXiv
+2002.05709), eq. 1, with the temperature of Chang et al. 2021 (arXiv 2010.11910); the memory of Wang et al.
+2020 (arXiv 1912.06798). Runs unchanged on CUDA (`device`).
 """
 
 import math
@@ -18,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from audio import corpus, run_state
-from audio.store import Store, Wav
 from registry.fingerprint.network import FingerprintNetwork
-from registry.fingerprint.train import cache
+from registry.fingerprint.train import cache, respoken
 from registry.fingerprint.train.augment import Augmenter, Chances
+from registry.fingerprint.train.cache import FrameStore
 from registry.fingerprint.train.evaluate import HeldOut, measure
 from registry.fingerprint.train.sampler import Sampler
 
@@ -44,7 +47,9 @@ class TrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     temperature: float = 0.05
+    num_remembered: int = 8_192
     num_copies: int = 2
+    start: Path | None = None  # weights to begin with; None: random ones
     device: str = "cpu"
     threads: int = 1
     seed: int = 1
@@ -62,52 +67,89 @@ def run(config: TrainConfig, report: Callable[[str], None]) -> tuple[Fingerprint
     torch.manual_seed(config.seed)
     cache.build(config.data, config.cache, config.num_copies, config.seed)
     parts = corpus.split(corpus.load(config.data))
-    clips = Store(config.cache, "clips")
+    clips = FrameStore(config.cache, "clips")
     train_files = {clip.path.name for clip in parts.train}
+    train_files |= {one.file for one in clips.recordings if one.source == respoken.SOURCE}
     sampler = Sampler(clips, cache.finished_copies(config.cache), train_files)
-    augmenter = _augmenter(config)
+    noise = FrameStore(config.cache, "noise")
+    noises = [noise.frames(one, 0, noise.num_frames(one))[0] for one in noise.recordings]
+    augmenter = Augmenter(noises, config.chances, config.device)
     held_out = HeldOut(clips, {clip.path.name for clip in parts.validation}, augmenter)
-    run_state = _Run(config)
-    while run_state.progress < 1.0:
+    training = Training(config)
+    while training.progress < 1.0:
         started = time.monotonic()
-        rng = np.random.default_rng((config.seed, run_state.step))
-        loss = run_state.update(sampler, augmenter, rng)
-        run_state.spent_s += time.monotonic() - started
-        if run_state.step % 20 == 0:
+        rng = np.random.default_rng((config.seed, training.step))
+        loss = training.update(sampler, augmenter, rng)
+        training.spent_s += time.monotonic() - started
+        if training.step % 20 == 0:
             report(
-                f"step {run_state.step} loss {loss:.4f} progress {run_state.progress:.3f} "
-                f"s/step {run_state.spent_s / run_state.step:.2f}"
+                f"step {training.step} loss {loss:.4f} progress {training.progress:.3f} "
+                f"s/step {training.spent_s / training.step:.2f}"
             )
-        if run_state.step % config.checkpoint_steps == 0:
-            run_state.save()
-            figures = measure(run_state.averaged, held_out)
-            report(f"step {run_state.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+        if training.step % config.checkpoint_steps == 0:
+            training.save()
+            figures = measure(training.averaged, held_out)
+            report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
             sampler = Sampler(clips, cache.finished_copies(config.cache), train_files)
-    run_state.save()
-    return run_state.averaged, measure(run_state.averaged, held_out)
+    training.save()
+    return training.averaged, measure(training.averaged, held_out)
 
 
-def nt_xent(first_BD: torch.Tensor, second_BD: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Mean over both directions; the partner of row i is row i of the other argument."""
+def nt_xent(
+    first_BD: torch.Tensor,
+    second_BD: torch.Tensor,
+    temperature: float,
+    wrong_NB: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Mean over both directions; the partner of row i is row i of the other argument.
+
+    `wrong_NB`: cosines of remembered windows with the second argument's rows, -inf where they do not count.
+    """
     B, _ = first_BD.shape
     both = torch.cat([first_BD, second_BD])
-    similarity = both @ both.T / temperature
+    similarity = both @ both.T
     similarity.fill_diagonal_(-math.inf)
+    if wrong_NB is not None:
+        nothing = torch.full_like(wrong_NB, -math.inf)
+        similarity = torch.cat([similarity, torch.cat([nothing, wrong_NB], dim=1).T], dim=1)
     partner = torch.arange(2 * B, device=both.device).roll(B)
-    return functional.cross_entropy(similarity, partner)
+    return functional.cross_entropy(similarity / temperature, partner)
 
 
-class _Run:
+class _Memory:
+    """Embeddings of the anchors of the last steps, and the recording each came from."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._emb_ND = torch.zeros(0)
+        self._recording_N = torch.zeros(0, dtype=torch.int64)
+
+    def wrong(self, query_BD: torch.Tensor, recording_B: torch.Tensor) -> torch.Tensor | None:
+        """Cosines [N, B]; -inf for windows of the query's own recording, which may overlap it."""
+        if not len(self._emb_ND):
+            return None
+        same_NB = self._recording_N[:, None] == recording_B[None, :]
+        return (self._emb_ND @ query_BD.T).masked_fill(same_NB, -math.inf)
+
+    def add(self, anchor_BD: torch.Tensor, recording_B: torch.Tensor) -> None:
+        self._emb_ND = torch.cat([self._emb_ND.to(anchor_BD), anchor_BD.detach()])[-self._size :]
+        self._recording_N = torch.cat([self._recording_N.to(recording_B), recording_B])[-self._size :]
+
+
+class Training:
     """Weights, their running average, the optimiser and the clock; saved and restored together."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.network = FingerprintNetwork().to(config.device)
+        if config.start is not None:
+            self.network.load_state_dict(load_file(config.start))
         self.averaged = FingerprintNetwork().to(config.device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        self.memory = _Memory(config.num_remembered)
         self.step = 0
         self.spent_s = 0.0
         config.out.mkdir(parents=True, exist_ok=True)
@@ -125,7 +167,9 @@ class _Run:
     def update(self, sampler: Sampler, augmenter: Augmenter, rng: np.random.Generator) -> float:
         pairs = sampler.draw(self.config.pairs, rng)
         with torch.no_grad():
-            pictures = torch.cat([augmenter.anchors(pairs.anchor_BT), augmenter.copies(pairs.span_BT, rng)])
+            copies = augmenter.copies(pairs.span_BFM, pairs.missing_BF, rng)
+            pictures = torch.cat([augmenter.anchors(pairs.anchor_BFM), copies])
+            recording_B = torch.from_numpy(pairs.recording_B).to(self.config.device)
         warm = min(1.0, (self.step + 1) / 100)
         rate = (
             self.config.learning_rate
@@ -135,7 +179,9 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         first_BD, second_BD = self.network(pictures).chunk(2)
-        loss = nt_xent(first_BD, second_BD, self.config.temperature)
+        wrong_NB = self.memory.wrong(second_BD, recording_B)
+        loss = nt_xent(first_BD, second_BD, self.config.temperature, wrong_NB)
+        self.memory.add(first_BD, recording_B)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -157,13 +203,3 @@ class _Run:
     @property
     def _parts(self) -> tuple[dict[str, torch.nn.Module], dict[str, torch.optim.Optimizer]]:
         return {"network": self.network, "averaged": self.averaged}, {"network": self.optimiser}
-
-
-def _augmenter(config: TrainConfig) -> Augmenter:
-    def part(store: Store, clips: list[corpus.Clip]) -> list[Wav]:
-        names = {clip.path.name for clip in clips}
-        return [store.read(r.start, r.length) for r in store.recordings if r.file in names]
-
-    noises = part(Store(config.cache, "noise"), corpus.split(corpus.load_noise(config.data)).train)
-    rooms = part(Store(config.cache, "room"), corpus.split(corpus.load_rooms(config.data)).train)
-    return Augmenter(noises, rooms, config.chances, config.device)

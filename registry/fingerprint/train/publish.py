@@ -46,7 +46,7 @@ def write_weights(
     settings = {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("data", "out", "cache", "checkpoint_steps")
+        if name not in ("data", "out", "cache", "start", "checkpoint_steps")
     }
     card = {
         "version": VERSION,

@@ -1,96 +1,95 @@
-"""Batches in which the nearest wrong answers are the hard ones: same utterance, same voice.
+"""Batches in which the nearest wrong answers are the hard ones: same utterance, same voice, same words.
 
-A batch is groups of neighbouring windows (0.48 s apart, so they overlap by half), two utterances of each
-voice. Each window comes twice: as it was registered, and as a copy that starts up to 0.1 s off, played up to
-5 % faster or slower, sometimes out of a real codec.
+A batch is groups of neighbouring windows (0.48 s apart, so they overlap by half), two recordings of each
+voice; of a synthetic voice the two are one sentence read at two rates, from the same place in it. Each window
+comes twice: as it was registered, and as a span of frames around the same place of a copy (augment.py cuts
+it).
 
-Dimension key: B windows, T samples. Not covered: the same text said again by the same engine with another
-seed; the nearest thing here is one speaker (kathleen) who read the same sentences several times.
+Dimension key: B windows, F frames, M mel bands.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from audio.store import Recording, Store, Wav
+from audio.store import Recording
 from registry.fingerprint import features
-from registry.fingerprint.train.augment import CONTEXT_SAMPLES, SPAN_SAMPLES
+from registry.fingerprint.train.cache import FrameStore
 
-HOP_SAMPLES = 11_520
-_JITTER_SAMPLES = 2_400  # 0.1 s: queries step by 0.12 s, so the nearest is within 0.06 s of a stored window
-_MAX_SPEED_CHANGE = 0.05
-_QUIET_RMS = 10.0 ** (-50.0 / 20.0)
+HOP_FRAMES = 32  # 0.48 s, the registry's hop
+MARGIN_FRAMES = 12  # on each side of a window, for time to be stretched and shifted into
+SPAN_FRAMES = features.NUM_FRAMES + 2 * MARGIN_FRAMES
+_QUIET_POWER = 0.03  # mean of the bands; about -50 dBFS of speech
+_P_CLEAN = 0.25
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """A batch: `anchor_BT` windows of 24000 samples, `span_BT` the copies' 32768 samples with their past."""
+    """`anchor_BFM` windows of 64 frames, `span_BFM` the copies' 88 frames, all log power."""
 
-    anchor_BT: Wav
-    span_BT: Wav
+    anchor_BFM: NDArray[np.float32]
+    span_BFM: NDArray[np.float32]
+    missing_BF: NDArray[np.bool_]  # frames of the span that lie outside the recording
+    recording_B: NDArray[np.int64]  # two windows of one recording may overlap
 
 
 class Sampler:
-    """Draws batches from the recordings of the given files."""
+    """Draws batches from the given recordings of `clips`; `copies` holds some of them, altered."""
 
     def __init__(
-        self, clips: Store, copies: list[Store], files: set[str], windows_per_group: int = 4
+        self, clips: FrameStore, copies: list[FrameStore], files: set[str], windows_per_group: int = 4
     ) -> None:
         self.clips = clips
-        self.copies = [(store, {r.file: r for r in store.recordings}) for store in copies]
+        self.copies: dict[str, list[tuple[FrameStore, Recording]]] = defaultdict(list)  # by file
+        for store in copies:
+            for recording in store.recordings:
+                self.copies[recording.file].append((store, recording))
         self.windows_per_group = windows_per_group
-        voices: dict[str, list[Recording]] = defaultdict(list)
-        for recording in clips.recordings:
-            if recording.file in files and recording.length >= features.WINDOW_SAMPLES:
-                voices[f"{recording.source}/{recording.speaker}"].append(recording)
+        voices: dict[str, list[tuple[int, Recording]]] = defaultdict(list)
+        for number, recording in enumerate(clips.recordings):
+            if recording.file in files and clips.num_frames(recording) >= features.NUM_FRAMES:
+                voices[f"{recording.source}/{recording.speaker}"].append((number, recording))
         self.voices = list(voices.values())
         if not self.voices:
             raise ValueError("no recording of the training part is as long as one window (1 s)")
         # Square root: a voice with an hour of speech should not fill the batches.
-        weights = np.sqrt([sum(r.length for r in voice) for voice in self.voices])
+        weights = np.sqrt([sum(r.length for _, r in voice) for voice in self.voices])
         self.p_voice = weights / weights.sum()
 
     def draw(self, num_pairs: int, rng: np.random.Generator) -> Pairs:
         """One batch of `num_pairs` pairs; silent windows are drawn again."""
-        anchors: list[Wav] = []
-        spans: list[Wav] = []
+        anchors: list[NDArray[np.float32]] = []
+        spans: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
+        owners: list[int] = []
         while len(anchors) < num_pairs:
             voice = self.voices[rng.choice(len(self.voices), p=self.p_voice)]
+            place = rng.random()
             for index in rng.permutation(len(voice))[:2]:
-                for start in self._starts(voice[index], rng):
-                    anchor_T = self._at(self.clips, voice[index], start, features.WINDOW_SAMPLES)
-                    if np.sqrt(np.mean(anchor_T**2)) > _QUIET_RMS:
-                        anchors.append(anchor_T)
-                        spans.append(self._copy(voice[index], start, rng))
-        return Pairs(np.stack(anchors[:num_pairs]), np.stack(spans[:num_pairs]))
+                number, recording = voice[index]
+                for first in self._starts(recording, place):
+                    anchor_FM, _ = self.clips.frames(recording, first, features.NUM_FRAMES)
+                    if np.exp(anchor_FM).mean() > _QUIET_POWER:
+                        anchors.append(anchor_FM)
+                        spans.append(self._span(recording, first, rng))
+                        owners.append(number)
+        return Pairs(
+            np.stack(anchors[:num_pairs]),
+            np.stack([log_FM for log_FM, _ in spans[:num_pairs]]),
+            np.stack([missing_F for _, missing_F in spans[:num_pairs]]),
+            np.array(owners[:num_pairs]),
+        )
 
-    def _starts(self, recording: Recording, rng: np.random.Generator) -> list[int]:
-        last = recording.length - features.WINDOW_SAMPLES
-        first = int(rng.integers(max(1, last - (self.windows_per_group - 1) * HOP_SAMPLES + 1)))
-        return [s for k in range(self.windows_per_group) if (s := first + k * HOP_SAMPLES) <= last]
+    def _starts(self, recording: Recording, place: float) -> list[int]:
+        last = self.clips.num_frames(recording) - features.NUM_FRAMES
+        first = int(place * max(1, last - (self.windows_per_group - 1) * HOP_FRAMES + 1))
+        return [f for k in range(self.windows_per_group) if (f := first + k * HOP_FRAMES) <= last]
 
-    def _copy(self, recording: Recording, start: int, rng: np.random.Generator) -> Wav:
-        store, place = self.clips, recording
-        if self.copies and rng.random() < 0.5:
-            other, by_file = self.copies[rng.integers(len(self.copies))]
-            store, place = other, by_file.get(recording.file, recording)
-            store = other if recording.file in by_file else self.clips
-        start += int(rng.integers(-_JITTER_SAMPLES, _JITTER_SAMPLES + 1))
-        if rng.random() < 0.6:
-            return self._at(store, place, start - CONTEXT_SAMPLES, SPAN_SAMPLES)
-        speed = 1.0 + rng.uniform(-_MAX_SPEED_CHANGE, _MAX_SPEED_CHANGE)
-        # The middle of the window stays where it is; everything else moves away from it or towards it.
-        middle = start + features.WINDOW_SAMPLES / 2
-        places = middle + speed * (np.arange(SPAN_SAMPLES) - CONTEXT_SAMPLES - features.WINDOW_SAMPLES / 2)
-        base = int(np.floor(places[0]))
-        source_T = self._at(store, place, base, int(np.ceil(places[-1])) - base + 2)
-        return np.asarray(np.interp(places - base, np.arange(len(source_T)), source_T), np.float32)
-
-    def _at(self, store: Store, recording: Recording, start: int, length: int) -> Wav:
-        """Samples of one recording; zeros before its beginning and after its end."""
-        out = np.zeros(length, np.float32)
-        first, last = max(0, start), min(recording.length, start + length)
-        if last > first:
-            out[first - start : last - start] = store.read(recording.start + first, last - first)
-        return out
+    def _span(
+        self, recording: Recording, first: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        copies = self.copies.get(recording.file, [])
+        altered = bool(copies) and rng.random() >= _P_CLEAN
+        store, place = copies[rng.integers(len(copies))] if altered else (self.clips, recording)
+        return store.frames(place, first - MARGIN_FRAMES, SPAN_FRAMES)

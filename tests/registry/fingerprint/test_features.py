@@ -42,3 +42,18 @@ def test_silence_gives_a_finite_picture() -> None:
     """log 0 must not reach the network."""
     picture = features.picture(mel_power(torch.zeros(1, features.WINDOW_SAMPLES)))
     assert np.isfinite(picture.numpy()).all()
+
+
+def test_missing_frames_say_nothing_and_change_no_other() -> None:
+    """What was not heard is neither silence nor part of a mean: the heard frames look as if alone."""
+    power = mel_power(tone(300.0) + torch.randn(1, features.WINDOW_SAMPLES, generator=torch.manual_seed(0)))
+    missing = torch.zeros(1, features.NUM_FRAMES, dtype=torch.bool)
+    missing[:, 40:] = True
+    louder = power.clone()
+    louder[:, :, 40:] *= 1e4
+    first, second = features.picture(power, missing), features.picture(louder, missing)
+    assert torch.equal(first, second)
+    assert not first[:, :, :, 40:].any()
+    assert torch.allclose(
+        features.picture(power, torch.zeros_like(missing)), features.picture(power), atol=1e-5
+    )

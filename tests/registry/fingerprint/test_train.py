@@ -9,19 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from audio import corpus, trusted
+from audio import corpus, edits, trusted
 from registry.fingerprint import features
 from registry.fingerprint.train import TrainConfig, cache, loop
-from registry.fingerprint.train.augment import CONTEXT_SAMPLES, Augmenter, Chances
+from registry.fingerprint.train.augment import Augmenter, Chances
+from registry.fingerprint.train.cache import FrameStore
+from registry.fingerprint.train.journeys import random_journey
 from registry.fingerprint.train.loop import nt_xent
 from registry.fingerprint.train.publish import write_weights
-from registry.fingerprint.train.sampler import Sampler
-from registry.fingerprint.windows import Fingerprinter
+from registry.fingerprint.train.sampler import MARGIN_FRAMES, SPAN_FRAMES, Sampler
+from registry.fingerprint.windows import WEIGHTS, Fingerprinter
 
 ASSETS = Path(__file__).parents[2] / "assets"
 CLIPS = ("amelia", "krisgesling", "eltocino", "adocampo", "kathleen_1")
-UNTOUCHED = Chances(p_room=0, p_equaliser=0, p_noise=0, p_clip=0, p_telephone=0, p_band_limit=0)
+UNTOUCHED = Chances(
+    p_tempo=0, p_pitch=0, p_speed=0, shift_frames=0, p_equaliser=0, p_noise=0, p_band_limit=0, p_cut=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("run")
     return TrainConfig(
-        data, folder / "out", folder / "cache", minutes=0.02, pairs=8, num_copies=1, checkpoint_steps=5
+        data, folder / "out", folder / "cache", minutes=0.05, pairs=8, num_copies=1, checkpoint_steps=2
     )
 
 
@@ -61,50 +66,94 @@ def test_the_loss_is_the_one_computed_by_hand() -> None:
     assert float(nt_xent(axes, axes, 1.0)) == pytest.approx(-np.log(np.e / (np.e + 2)), abs=1e-6)
 
 
-def test_the_cache_holds_what_the_files_hold(config: TrainConfig) -> None:
-    """Positions in the flat file, to one step of 16 bits; and lossy copies are in time with their clips."""
+def test_remembered_windows_count_as_wrong_for_copies_and_own_recordings_do_not() -> None:
+    """By hand: the copies' denominators grow by e^0.5, the anchors' do not; -inf adds nothing."""
+    axes = torch.eye(2)
+    wrong = torch.tensor([[0.5, 0.5], [-torch.inf, -torch.inf]])
+    expected = (-np.log(np.e / (np.e + 2)) - np.log(np.e / (np.e + 2 + np.exp(0.5)))) / 2
+    assert float(nt_xent(axes, axes, 1.0, wrong)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_cache_holds_the_spectrograms_of_the_files(config: TrainConfig) -> None:
+    """Positions in the flat file, to float16; and altered copies are in time with their clips."""
     cache.build(config.data, config.cache, 1, seed=1)
-    clips, copies = cache.Store(config.cache, "clips"), cache.finished_copies(config.cache)
+    clips, copies = FrameStore(config.cache, "clips"), cache.finished_copies(config.cache)
     for clip in clips.recordings:
         wav_T = trusted.read(config.data / "speech" / clip.file, "flac")
-        stored_T = clips.read(clip.start, clip.length)
-        assert stored_T.shape == wav_T.shape
-        assert np.abs(stored_T - wav_T).max() < 1e-4
+        stored_FM, missing_F = clips.frames(clip, 0, clips.num_frames(clip))
+        assert np.abs(stored_FM - cache.log_frames(wav_T)).max() < 0.01
+        assert not missing_F.any()
     for copy in copies[0].recordings:
         original = next(clip for clip in clips.recordings if clip.file == copy.file)
-        lossy_T, clean_T = (
-            copies[0].read(copy.start, copy.length),
-            clips.read(original.start, original.length),
-        )
-        spectrum = np.fft.rfft(lossy_T, 1 << 19) * np.conj(np.fft.rfft(clean_T, 1 << 19))
-        lag = int(np.argmax(np.fft.irfft(spectrum)))
-        assert min(lag, (1 << 19) - lag) <= 240  # 10 ms
+        heard_FM, _ = copies[0].frames(copy, 0, 300)
+        clean_FM, _ = clips.frames(original, 0, 300)
+        lags = range(-4, 5)
+        likeness = [
+            np.corrcoef(heard_FM[10:290].mean(1), np.roll(clean_FM, k, 0)[10:290].mean(1))[0, 1] for k in lags
+        ]
+        assert abs(lags[int(np.argmax(likeness))]) <= 1  # 15 ms
 
 
-def test_an_untouched_copy_has_nearly_the_picture_of_its_anchor(config: TrainConfig) -> None:
-    """Anchor and copy must be the same second: a slip of the context would make wrong pairs."""
+def test_frames_outside_a_recording_are_missing_and_not_silent(config: TrainConfig) -> None:
+    """A copy's span reaches beyond the ends of short recordings."""
     cache.build(config.data, config.cache, 1, seed=1)
-    clips = cache.Store(config.cache, "clips")
+    clips = FrameStore(config.cache, "clips")
+    clip = clips.recordings[0]
+    log_FM, missing_F = clips.frames(clip, -5, clips.num_frames(clip) + 12)
+    assert missing_F.nonzero()[0].tolist() == [*range(5), *range(len(log_FM) - 7, len(log_FM))]
+
+
+def test_an_untouched_copy_has_the_picture_of_its_anchor(config: TrainConfig) -> None:
+    """Anchor and copy must be the same second: a slip of the margin would make wrong pairs."""
+    cache.build(config.data, config.cache, 1, seed=1)
+    clips = FrameStore(config.cache, "clips")
     sampler = Sampler(clips, [], {clip.file for clip in clips.recordings})
     pairs = sampler.draw(16, np.random.default_rng(3))
-    spans_BT = pairs.span_BT.copy()
-    augmenter = Augmenter([], [], UNTOUCHED, "cpu")
-    anchors = augmenter.anchors(pairs.anchor_BT)
-    copies = augmenter.copies(spans_BT, np.random.default_rng(4))
-    own = (anchors - copies).abs().mean(dim=(1, 2, 3))
-    other = (anchors - copies.roll(1, dims=0)).abs().mean(dim=(1, 2, 3))
+    augmenter = Augmenter([], UNTOUCHED, "cpu")
+    anchors = augmenter.anchors(pairs.anchor_BFM)
     assert anchors.shape == (16, 2, features.NUM_BANDS, features.NUM_FRAMES)
-    assert float(own.mean()) < 0.75 * float(other.mean())
+    whole = ~pairs.missing_BF.any(axis=1)
+    copies = augmenter.copies(pairs.span_BFM, np.zeros_like(pairs.missing_BF), np.random.default_rng(4))
+    assert float((anchors - copies)[torch.from_numpy(whole)].abs().max()) < 1e-3
 
 
-def test_the_window_follows_its_context_exactly() -> None:
-    """A click at the first sample of the window must be there after the spectral product."""
-    span_BT = np.zeros((1, CONTEXT_SAMPLES + features.WINDOW_SAMPLES), np.float32)
-    span_BT[0, CONTEXT_SAMPLES + 512] = 1.0
-    anchor_BT = span_BT[:, CONTEXT_SAMPLES:]
-    augmenter = Augmenter([], [], UNTOUCHED, "cpu")
-    copy = augmenter.copies(span_BT, np.random.default_rng(0))
-    assert torch.allclose(copy, augmenter.anchors(anchor_BT), atol=0.05)
+def test_a_faster_copy_reads_further_from_the_middle() -> None:
+    """A click 20 frames after the middle lies up to 8 % nearer or further in a copy of another tempo."""
+    span_BFM = np.full((1, SPAN_FRAMES, features.NUM_BANDS), -20.0, np.float32)
+    middle = MARGIN_FRAMES + features.NUM_FRAMES // 2
+    span_BFM[0, middle + 20] = 0.0
+    chances = replace(UNTOUCHED, p_tempo=1.0, max_tempo_change=0.08)
+    rng = np.random.default_rng(0)
+    places = []
+    for _ in range(40):
+        picture = Augmenter([], chances, "cpu").copies(span_BFM, np.zeros((1, SPAN_FRAMES), np.bool_), rng)
+        places.append(int(picture[0, 0].sum(dim=0).argmax()) - features.NUM_FRAMES // 2)
+    assert set(places) <= {18, 19, 20, 21, 22}
+    assert len(set(places)) >= 3
+
+
+def test_cut_ends_are_missing_from_both_planes() -> None:
+    """The network must learn that a query begins somewhere, and not that speech begins there."""
+    span_BFM = (
+        np.random.default_rng(1).normal(-5, 1, (64, SPAN_FRAMES, features.NUM_BANDS)).astype(np.float32)
+    )
+    cut = Augmenter([], replace(UNTOUCHED, p_cut=1.0), "cpu").copies(
+        span_BFM, np.zeros((64, SPAN_FRAMES), np.bool_), np.random.default_rng(2)
+    )
+    silent_BF = (cut == 0.0).all(dim=2).all(dim=1)
+    assert (silent_BF[:, 0] ^ silent_BF[:, -1]).all()
+    assert 1 <= int(silent_BF.sum(dim=1).min()) <= int(silent_BF.sum(dim=1).max()) <= 32
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_journey_is_a_chain_that_any_speech_survives(seed: int) -> None:
+    """Every codec it may draw exists in this build."""
+    wav_T = trusted.read(ASSETS / "amelia.flac", "flac")[:48_000]
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        altered_T = edits.apply(wav_T, random_journey(rng, []), seed=seed)
+        assert np.isfinite(altered_T).all()
+        assert abs(len(altered_T) - len(wav_T)) <= 1_500
 
 
 def test_training_runs_stops_and_goes_on_from_its_checkpoint(config: TrainConfig) -> None:
@@ -118,6 +167,15 @@ def test_training_runs_stops_and_goes_on_from_its_checkpoint(config: TrainConfig
     assert min(int(line.split()[1]) for line in again) > first_step
     before, after = network.state_dict()["head.weight"], resumed.state_dict()["head.weight"]
     assert 0.0 < float((before - after).abs().max()) < 0.1
+
+
+def test_a_run_may_begin_with_the_weights_of_another(config: TrainConfig, tmp_path: Path) -> None:
+    """The network and its running average both."""
+    start = WEIGHTS / "fingerprint.safetensors"
+    begun = loop.Training(replace(config, out=tmp_path, start=start))
+    stored = load_file(start)["head.weight"]
+    assert torch.equal(begun.network.state_dict()["head.weight"], stored)
+    assert torch.equal(begun.averaged.state_dict()["head.weight"], stored)
 
 
 def test_what_training_writes_is_what_the_service_loads(config: TrainConfig) -> None:

@@ -106,6 +106,20 @@ def test_codes_of_the_query_path_are_those_of_the_registry_path(
     assert (rows[: len(stored)] * stored).sum(axis=1).min() > 0.998
 
 
+def test_a_window_heard_by_three_quarters_is_near_the_whole_one(
+    fingerprinter: Fingerprinter, speech: Wav
+) -> None:
+    """A query begins and ends somewhere; by its ends a second meets two windows and not one."""
+    starts = range(24_000, 84_000, 6_000)
+    whole = np.concatenate([fingerprinter.embed(speech[s:], HOP_SAMPLES, 0, 1) for s in starts])
+    late = [fingerprinter.embed(speech[s + 6_000 : s + 24_000], HOP_SAMPLES, -6_000, 1) for s in starts]
+    early = [fingerprinter.embed(speech[s : s + 18_000], HOP_SAMPLES, 0, 1) for s in starts]
+    for part in (late, early):
+        near = (np.concatenate(part) * whole).sum(axis=1)
+        assert near.mean() >= 0.75
+        assert near.min() >= 0.5
+
+
 def test_a_hop_off_the_frame_grid_is_refused(fingerprinter: Fingerprinter) -> None:
     """Windows would not share their frames."""
     with pytest.raises(ValueError, match="multiple of 360"):
