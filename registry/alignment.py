@@ -1,30 +1,36 @@
 """Line a query up with registered windows: votes for an offset, then an exact score along the diagonal.
 
-    (1) a hit (query row j, window n) votes for the line 4 n = o + s j, for every speed s of a short list
+    (1) a hit (query row j, window n) votes for the line R n = o + s j, for every speed s of a list: as many
+        as differ by a row over the query's length
     (2) the lines with most votes are scored exactly from the stored codes: c_n = cos(window n, nearest row)
-    (3) the score of a line is the best sum of (c_n - 0.45) over consecutive windows; its ends are the match
+    (3) the score of a line is the best sum of gains g(c_n) over consecutive windows; its ends are the match
+    (4) the offset is where a parabola through the cosines beside the rows has its top
 
 (3) is the local alignment without gaps of Smith and Waterman, so a query that is only partly ours gives its
-part, and its null distribution is that of Karlin and Altschul (registry/matching.py). Rows are 0.12 s apart
-and windows 0.48 s, hence the 4.
+part, and its null distribution is that of Karlin and Altschul (registry/matching.py). Windows are 0.48 s
+apart; rows 0.12 s, four to a window, or in short queries 0.06 s, eight to a window.
 
-Dimension key: N windows of one generation, J query rows, D embedding width, H hits.
+Dimension key: R rows to a window, N windows of one generation, J query rows, D embedding width, H hits.
 Source: Chang et al. 2021 (arXiv 2010.11910), sec. 3, for the votes; Karlin and Altschul 1990 for the score;
-differs: speeds, spans, silent windows. Not covered: speed outside 0.94 to 1.06; cuts inside one span (each
+differs: speeds, spans, silent windows. Not covered: speed outside 0.9 to 1.1; cuts inside one span (each
 piece is a match).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROWS_PER_WINDOW = 4
-# A window below speaks against the match. Measured on validation speakers (docs/model-fingerprint.md): at
-# 0.25 two utterances of one voice gain with every window, and the best negatives of 10 s score 3.0; at 0.45
-# they score 1.0, as those of 3 s do.
-NEUTRAL_COSINE = 0.45
-SPEEDS = tuple(1.0 + percent / 100.0 for percent in (0, -2, 2, -4, 4, -6, 6))
+# A window below speaks against the match. Chosen on validation speakers (docs/LOG.md, 2026-11-25); was 0.45.
+NEUTRAL_COSINE = 0.5
+_HIGHEST_COSINE = 0.97  # untouched copies on the grid come this close; beyond it the logarithm has no bound
+_SLOPE_BELOW = 2.0
+# A run ends where its sum has fallen by this: two windows of something else, a second. Without it a clean
+# copy would reach over seconds of other speech to its next part.
+_MAX_FALL = 2.0
+MAX_SPEED_CHANGE = 0.1
+_FINEST_SPEED_STEP = 0.02
 _SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0)  # rows; finer than the votes
 _SPEED_STEPS = (0.0, -0.01, 0.01)
 _OFFSET_BIAS = 1 << 31  # makes every offset a positive number below 2**32
@@ -42,14 +48,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Line:
-    """Window n of a generation lies at query row (4 n - offset_rows) / speed."""
+    """Window n of a generation lies at query row (rows_per_window n - offset_rows) / speed."""
 
     ordinal: int
     offset_rows: float
     speed: float
+    rows_per_window: int = ROWS_PER_WINDOW
 
     def row_of(self, window: float) -> float:
-        return (ROWS_PER_WINDOW * window - self.offset_rows) / self.speed
+        return (self.rows_per_window * window - self.offset_rows) / self.speed
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,15 @@ class Alignment:
     last_window: int
     mean_cosine: float
 
+    @property
+    def rows(self) -> tuple[float, float]:
+        """The query rows at which the first and the last window begin."""
+        return self.line.row_of(self.first_window), self.line.row_of(self.last_window)
 
-def vote(hits: Hit, limit: int, limit_per_generation: int = 3) -> list[Line]:
+
+def vote(
+    hits: Hit, limit: int, limit_per_generation: int = 3, rows_per_window: int = ROWS_PER_WINDOW
+) -> list[Line]:
     """The lines with the most votes, best first (1).
 
     A hit votes with its cosine above neutral, and with half of that for the offsets beside.
@@ -71,17 +85,18 @@ def vote(hits: Hit, limit: int, limit_per_generation: int = 3) -> list[Line]:
     strong = np.flatnonzero((hits.ordinals_H >= 0) & (hits.cosines_H > NEUTRAL_COSINE))
     if not len(strong):
         return []
-    weight_H = hits.cosines_H[strong] - NEUTRAL_COSINE
+    weight_H = gain(hits.cosines_H[strong])
     ranked: list[tuple[float, Line]] = []
-    for speed in SPEEDS:
-        place_H = ROWS_PER_WINDOW * hits.windows_H[strong] - speed * hits.rows_H[strong]
+    for speed in speeds(int(np.ptp(hits.rows_H[strong]))):
+        place_H = rows_per_window * hits.windows_H[strong] - speed * hits.rows_H[strong]
         offset_H = np.rint(place_H).astype(np.int64) + _OFFSET_BIAS
         keys = np.concatenate([(hits.ordinals_H[strong] << 32) + offset_H + step for step in (-1, 0, 1)])
         lines, inverse = np.unique(keys, return_inverse=True)
         votes = np.bincount(inverse, weights=np.concatenate([0.5 * weight_H, weight_H, 0.5 * weight_H]))
         for best in np.argsort(-votes)[: 3 * limit]:
             ordinal, offset = int(lines[best]) >> 32, int(lines[best]) % (1 << 32) - _OFFSET_BIAS
-            ranked.append((float(votes[best]), Line(ordinal, float(offset), speed)))
+            line = Line(ordinal, float(offset), speed, rows_per_window)
+            ranked.append((float(votes[best]), line))
     ranked.sort(key=lambda item: -item[0])
     chosen: list[Line] = []
     for _, line in ranked:
@@ -97,6 +112,27 @@ def vote(hits: Hit, limit: int, limit_per_generation: int = 3) -> list[Line]:
     return chosen
 
 
+def gain(cosines: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What windows of these cosines say for a match.
+
+        g(c) = log((1 - 0.5^2) / (1 - c^2)) from 0.5 on, 2 (c - 0.5) below
+
+    On a sphere of d dimensions a stranger is closer than c with a probability that falls as (1 - c^2)^(d/2):
+    this is the logarithm of how rare a cosine is, up to a factor. A straight line calls two windows of 0.7 as
+    rare as one of 0.9.
+    """
+    above = np.clip(cosines, NEUTRAL_COSINE, _HIGHEST_COSINE).astype(np.float64)
+    rarity = np.log((1.0 - NEUTRAL_COSINE**2) / (1.0 - above**2))
+    return np.asarray(rarity + _SLOPE_BELOW * np.minimum(cosines - NEUTRAL_COSINE, 0.0))
+
+
+def speeds(num_rows: int) -> list[float]:
+    """From 0.9 to 1.1 around 1, so far apart that lines of this many rows differ by a row at their ends."""
+    step = max(_FINEST_SPEED_STEP, 1.0 / max(num_rows, 1))
+    count = int(MAX_SPEED_CHANGE / step + 1e-9)
+    return [1.0 + step * k for k in range(-count, count + 1)]
+
+
 def score(
     line: Line,
     emb_JD: NDArray[np.float32],
@@ -107,7 +143,8 @@ def score(
     """The best stretch on the line or just beside it (2) (3); None when no window speaks for it."""
     J, _ = emb_JD.shape
     N, _ = unit_ND.shape
-    reach = np.array([line.offset_rows, line.offset_rows + line.speed * (J - 1)]) / ROWS_PER_WINDOW
+    grid = line.rows_per_window
+    reach = np.array([line.offset_rows, line.offset_rows + line.speed * (J - 1)]) / grid
     first, last = max(0, int(reach[0]) - 1), min(N, int(reach[1]) + 3)
     if first >= last:
         return None
@@ -115,21 +152,59 @@ def score(
     speed_V1 = np.repeat(line.speed + np.array(_SPEED_STEPS), len(_SHIFTS))[:, None]
     offset_V1 = np.tile(line.offset_rows + np.array(_SHIFTS), len(_SPEED_STEPS))[:, None]
     windows_N = np.arange(first, last)
-    rows_VN = np.rint((ROWS_PER_WINDOW * windows_N - offset_V1) / speed_V1).astype(np.int64)
+    rows_VN = np.rint((grid * windows_N - offset_V1) / speed_V1).astype(np.int64)
     inside_VN = (rows_VN >= 0) & (rows_VN < J)
     rows_VN = np.where(inside_VN, rows_VN, 0)
-    cosines_VN = (unit_ND[first:last] @ emb_JD.T)[windows_N - first, rows_VN]
+    cosines_NJ = unit_ND[first:last] @ emb_JD.T
+    cosines_VN = cosines_NJ[windows_N - first, rows_VN]
     counted_VN = inside_VN & informative_N[first:last] & informative_J[rows_VN]
-    gains_VN = np.where(counted_VN, cosines_VN - NEUTRAL_COSINE, 0.0)
-    begins, ends, sums = best_stretches(gains_VN)
-    v = int(np.argmax(sums))
-    if sums[v] <= 0.0:
+    gains_VN = np.where(counted_VN, gain(cosines_VN), 0.0)
+    v = int(np.argmax(best_stretches(gains_VN)[2]))
+    begin, end, total = _unbroken(gains_VN[v])
+    if total <= 0.0:
         return None
-    stretch = slice(int(begins[v]), int(ends[v]))
-    moved = Line(line.ordinal, float(offset_V1[v, 0]), float(speed_V1[v, 0]))
-    # The stretch begins and ends with a gain, so its ends are counted windows.
-    mean = float(cosines_VN[v, stretch][counted_VN[v, stretch]].mean())
-    return Alignment(moved, float(sums[v]), first + stretch.start, first + stretch.stop - 1, mean)
+    # A stretch begins and ends with a gain, so its ends are counted windows.
+    counted = begin + np.flatnonzero(counted_VN[v, begin:end])
+    mean = float(cosines_VN[v, counted].mean())
+    chosen = Line(line.ordinal, float(offset_V1[v, 0]), float(speed_V1[v, 0]), grid)
+    moved = _refined(chosen, cosines_NJ[counted], counted + first, rows_VN[v, counted])
+    return Alignment(moved, total, first + begin, first + end - 1, mean)
+
+
+def _unbroken(gains_N: NDArray[np.float64]) -> tuple[int, int, float]:
+    """(begin, end, sum) of the best run that rises without ever falling by more than `_MAX_FALL`."""
+    winner = (0, 0, 0.0)
+    n = 0
+    while n < len(gains_N):
+        begin, end, total, best = n, n, 0.0, 0.0
+        while n < len(gains_N) and total >= 0.0 and best - total <= _MAX_FALL:
+            total += float(gains_N[n])
+            n += 1
+            if total > best:
+                end, best = n, total
+        if best > winner[2]:
+            leading = int(np.argmax(gains_N[begin:end] != 0.0))  # silence that leads a run is not of it
+            winner = (begin + leading, end, best)
+        n = max(end, begin + 1)  # what fell may rise again
+    return winner
+
+
+def _refined(
+    line: Line, cosines_KJ: NDArray[np.float32], windows_K: NDArray[np.int64], rows_K: NDArray[np.int64]
+) -> Line:
+    """The line with the offset at which the cosines of its K windows would be highest (4)."""
+    J = cosines_KJ.shape[1]
+    inner = np.flatnonzero((rows_K > 0) & (rows_K < J - 1))
+    if not len(inner):
+        return line
+    before, at, after = (float(cosines_KJ[inner, rows_K[inner] + step].mean()) for step in (-1, 0, 1))
+    bend = before - 2.0 * at + after
+    if bend >= 0.0:  # no top in sight
+        return line
+    top = min(0.75, max(-0.75, 0.5 * (before - after) / bend))
+    exact_K = (line.rows_per_window * windows_K[inner] - line.offset_rows) / line.speed
+    later = float((rows_K[inner] - exact_K).mean()) + top
+    return replace(line, offset_rows=line.offset_rows - later * line.speed)
 
 
 def best_stretches(

@@ -1,51 +1,61 @@
 """Which generations does this audio hold, where, and how likely is it that chance alone looks so good.
 
     (1) too short or silent -> inconclusive
-    (2) embed the query every 0.12 s; search the index with every second informative row
+    (2) embed the query every 0.12 s, or every 0.06 s when it is shorter than 2 s, from 0.48 s before its
+        beginning to 0.48 s after its end; search the index with every second informative row
     (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/alignment.py)
-    (4) E = K m N exp(-lambda S), p = 1 - exp(-E); accepted at p <= 1e-6
+    (4) E = K N exp(-lambda S) with K and lambda of the query's length, p = 1 - exp(-E); accepted at p <= 1e-3
+        what is left of the query is compared with the accepted generations again, for further spans
     (5) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
 
-S is the score of a line, m the query's length and N the registry's in windows: the expected number of chance
-alignments grows with the product of both lengths, so the threshold follows the registry's size. lambda and K
-are fitted on human speech that is not what it is compared with (weights/calibration.json holds them, how
-many negatives stood behind them, and what fraction of fresh ones fell under each p).
+S is the score of a line and N the registry's length in windows: the expected number of chance alignments
+grows with N, so the threshold follows the registry's size. lambda and K are fitted for each of several
+lengths of query (a second scores by two or three windows, and their sum has another tail than that of twenty)
+on speech that is not what it is compared with; weights/calibration.json holds them, how many negatives stood
+behind them, and what fraction of them fell under each p.
 
 Dimension key: T samples, J query rows, Q searched rows, D embedding width. Source: Karlin and Altschul 1990
-(form of the null). Not covered: pitch shift; audio that was registered and then time-stretched by more than
-6 %.
+(form of the null). Not covered: pitch shift of more than a semitone; audio that was registered and then
+time-stretched by more than 10 %.
 """
 
 import json
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audio import SAMPLE_RATE_HZ
 from registry import alignment
-from registry.alignment import Alignment, Hit
+from registry.alignment import Alignment, Hit, Line
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.windows import HOP_SAMPLES, WEIGHTS, WINDOW_SAMPLES, Fingerprinter, informative
 from registry.index import Hits, WindowIndex
 from registry.index.window_index import unit
 
-QUERY_HOP_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW  # 0.12 s
-# False-alarm probability of one query. p is about strangers; the same voice saying nearly the same words
-# comes closer than it allows: of 5,305 queries by registered test voices 12 fell under 1e-4, the limit
-# before. Stricter still, 1e-7, lost two in five clean copies of 3 s (docs/LOG.md, 2026-11-24).
-ACCEPT_BELOW = 1e-6
+# A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
+SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
+# False-alarm probability of one query. p is that of the hardest question, the same voice saying something
+# else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
+ACCEPT_BELOW = 1e-3
 MIN_PROBABILITY = 1e-9  # beyond what was checked the tail is extrapolated; below this nothing is claimed
 HITS_PER_ROW = 20
-MAX_LINES = 16  # scored exactly for each query
+MAX_LINES = 32  # scored exactly for each query
+LINES_OF_ONE = 12  # the same, for one generation
 MAX_MATCHES = 10
+MAX_SPANS = 4  # of one generation
+WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+# Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
+# registry's windows about one in a hundred is of the voice that a query has.
+SAME_VOICE = 100
+_MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 _LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
-_SAMPLE_RATE_HZ = 24_000
 
 Outcome = Literal["found", "not_found", "inconclusive"]
 IndexSearch = Callable[[Callable[[WindowIndex], tuple[Hits, int]]], tuple[Hits, int]]
@@ -80,10 +90,15 @@ class MatchResult:
 
 @dataclass(frozen=True)
 class Null:
-    """How chance scores are distributed; of one network, since another spreads its embeddings otherwise."""
+    """How chance scores are distributed; of one network, since another spreads its embeddings otherwise.
 
-    decay: float  # lambda, per unit of score
-    log_k: float
+    Parallel tuples: queries of `windows` registry windows have tails of `decays` and `log_ks`, and lengths
+    between them what lies between.
+    """
+
+    windows: tuple[float, ...]  # ascending
+    decays: tuple[float, ...]  # lambda, per unit of score
+    log_ks: tuple[float, ...]
     num_negatives: int
     weights_sha256: str
     share_below_p: Mapping[str, float] = field(default_factory=dict)  # of real negatives, as measured
@@ -93,32 +108,67 @@ class Null:
         """Raises WeightsUnavailable when the file is missing or damaged."""
         try:
             stored = json.loads(path.read_text())
-            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+            null = cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+            if not 0 < len(null.windows) == len(null.decays) == len(null.log_ks):
+                raise ValueError("windows, decays and log_ks are not equally long")
+            return null
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise WeightsUnavailable(f"no calibration at {path} ({exc}); reinstall earmark") from exc
 
     def false_alarm_probability(self, score: float, query_windows: float, num_windows: int) -> float:
         """p of a best score at least this high, over all places of a query among `num_windows`."""
-        log_e = self.log_k + math.log(max(query_windows, 1.0) * max(num_windows, 1)) - self.decay * score
+        decay, log_k = self._tail(query_windows)
+        log_e = log_k + math.log(max(num_windows, 1)) - decay * score
         return max(MIN_PROBABILITY, -math.expm1(-math.exp(min(log_e, 700.0))))
 
     def threshold(self, probability: float, query_windows: float, num_windows: int) -> float:
         """The score at which `false_alarm_probability` is `probability`."""
+        decay, log_k = self._tail(query_windows)
         log_e = math.log(-math.log1p(-probability))
-        return (self.log_k + math.log(max(query_windows, 1.0) * max(num_windows, 1)) - log_e) / self.decay
+        return (log_k + math.log(max(num_windows, 1)) - log_e) / decay
+
+    def _tail(self, query_windows: float) -> tuple[float, float]:
+        at, known = math.log(max(query_windows, 0.25)), np.log(self.windows)
+        return float(np.interp(at, known, self.decays)), float(np.interp(at, known, self.log_ks))
 
 
 @dataclass(frozen=True)
 class Query:
-    """Embedded audio: a row every 0.12 s, and which rows hold sound."""
+    """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound.
+
+    The first rows begin before the audio, row `rows_per_window` with it; as many end after it. Those windows
+    are heard in part.
+    """
 
     emb_JD: NDArray[np.float32]
     informative_J: NDArray[np.bool_]
+    rows_per_window: int = alignment.ROWS_PER_WINDOW
+
+    @property
+    def row_s(self) -> float:
+        return HOP_SAMPLES / self.rows_per_window / SAMPLE_RATE_HZ
+
+    @property
+    def duration_s(self) -> float:
+        """The audio's length, to a row."""
+        return (len(self.emb_JD) - 1 - 2 * self.rows_per_window) * self.row_s + WINDOW_S
 
     @property
     def num_windows(self) -> float:
         """Its length in registry windows, silence left out."""
-        return float(self.informative_J.sum()) / alignment.ROWS_PER_WINDOW
+        return float(self.informative_J.sum()) / self.rows_per_window
+
+    def without(self, found: Alignment) -> "Query":
+        """The same query with the rows of an alignment taken away."""
+        first, last = found.rows
+        margin = self.rows_per_window // 2
+        informative_J = self.informative_J.copy()
+        informative_J[max(0, round(first) - margin) : max(0, round(last) + margin + 1)] = False
+        return replace(self, informative_J=informative_J)
+
+    def second_of(self, row: float) -> float:
+        """Where in the audio a row begins."""
+        return (row - self.rows_per_window) * self.row_s
 
 
 @dataclass(frozen=True)
@@ -135,7 +185,7 @@ def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepare
     calibration for these weights."""
     null = _null_of(fingerprinter)
     if len(wav_T) < WINDOW_SAMPLES:  # (1)
-        length_s = len(wav_T) / _SAMPLE_RATE_HZ
+        length_s = len(wav_T) / SAMPLE_RATE_HZ
         return Prepared(None, f"too short: {length_s:.2f} s, a fingerprint needs 1 s", null)
     query = embed_query(wav_T, fingerprinter)
     if not query.informative_J.any():
@@ -144,15 +194,23 @@ def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepare
 
 
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Query:
-    """Audio at 24 kHz, at least one window, as a query. 5 s take about 40 ms on one core."""
+    """Audio at 24 kHz, at least one window, as a query. 5 s take about 50 ms on one core."""
+    rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
+    hop = HOP_SAMPLES // rows_per_window
+    num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
+    return as_query(fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows), wav_T, rows_per_window)
+
+
+def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:
+    """Rows that were embedded already, with the audio they came from."""
     rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
     gain = np.float32(min(max(1.0, _LOUD_RMS / rms), 100.0))
-    emb_JD = fingerprinter.embed(wav_T, QUERY_HOP_SAMPLES)
-    return Query(emb_JD, informative(wav_T * gain, QUERY_HOP_SAMPLES))
+    informative_J = informative(np.pad(wav_T * gain, HOP_SAMPLES), HOP_SAMPLES // rows_per_window)
+    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window)
 
 
 def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchResult:
-    """The generations that this audio holds, best first, each once.
+    """The generations that this audio holds, best first; one that it holds in several places, several times.
 
     `search` runs a function on the index while nobody changes it; `fetch` gives the codes of generations.
     Raises what they raise.
@@ -165,51 +223,50 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
         lambda index: (index.search(query.emb_JD[rows_Q], HITS_PER_ROW), index.num_windows)
     )
     found = align(query, rows_Q, hits, fetch)
-    p_values = [null.false_alarm_probability(best.score, query.num_windows, num_windows) for best, _ in found]
-    matches = tuple(
-        to_match(best, generation_id, p)
-        for (best, generation_id), p in zip(found, p_values, strict=True)
-        if p <= ACCEPT_BELOW
-    )
-    best_score, best_p = (found[0][0].score, p_values[0]) if found else (0.0, 1.0)
-    return _result(query, null, matches[:MAX_MATCHES], best_score, best_p, num_windows)
+    chance = _Chance(null, query.num_windows, num_windows)
+    accepted = [codes for best, codes in found[:MAX_MATCHES] if chance.p(best.score) <= ACCEPT_BELOW]
+    firsts = [best for best, _ in found]
+    matches = [
+        match
+        for first, codes in zip(firsts, accepted, strict=False)
+        for match in _spans(query, codes, chance, first)
+    ]
+    return _result(query, matches, firsts[0] if firsts else None, chance, num_windows)
 
 
 def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
-    """Is this audio that one generation? N is the windows of that generation alone; at most one match."""
+    """Is this audio that one generation? N is the windows of that generation, times SAME_VOICE."""
     null, query = prepared.null, prepared.query
     num_windows = int(codes.informative_N.sum())
     if query is None:
         return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), num_windows)
+    chance = _Chance(null, query.num_windows, SAME_VOICE * num_windows)
     best = align_one(query, codes)
-    score = best.score if best else 0.0
-    p = null.false_alarm_probability(score, query.num_windows, num_windows) if best else 1.0
-    matches = (to_match(best, codes.generation_id, p),) if best and p <= ACCEPT_BELOW else ()
-    return _result(query, null, matches, score, p, num_windows)
+    accepted = best is not None and chance.p(best.score) <= ACCEPT_BELOW
+    matches = _spans(query, codes, chance, best) if best is not None and accepted else []
+    return _result(query, matches, best, chance, num_windows)
 
 
 def align(
     query: Query, rows_Q: NDArray[np.int64], hits: Hits, fetch: FetchCodes
-) -> list[tuple[Alignment, uuid.UUID]]:
+) -> list[tuple[Alignment, GenerationCodes]]:
     """The best alignment of each candidate generation, best first (3)."""
     _, K = hits.scores_QK.shape
     flat = Hit(
         np.repeat(rows_Q, K), hits.ordinals_QK.ravel(), hits.windows_QK.ravel(), hits.scores_QK.ravel()
     )
-    lines = alignment.vote(flat, MAX_LINES)
+    lines = alignment.vote(flat, MAX_LINES, rows_per_window=query.rows_per_window)
     generations = fetch({line.ordinal for line in lines})
     best: dict[int, Alignment] = {}
     for line in lines:
         codes = generations.get(line.ordinal)
         if codes is None:
             continue  # the index never runs ahead of the database, so only a damaged one comes here
-        scored = alignment.score(
-            line, query.emb_JD, query.informative_J, unit(codes.codes_ND), codes.informative_N
-        )
+        scored = _on_line(query, line, codes)
         if scored and (line.ordinal not in best or scored.score > best[line.ordinal].score):
             best[line.ordinal] = scored
     ranked = sorted(best.values(), key=lambda found: -found.score)
-    return [(found, generations[found.line.ordinal].generation_id) for found in ranked]
+    return [(found, generations[found.line.ordinal]) for found in ranked]
 
 
 def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
@@ -217,32 +274,53 @@ def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
     unit_ND = unit(codes.codes_ND)
     rows = np.flatnonzero(query.informative_J)
     windows = np.flatnonzero(codes.informative_N)
+    if not len(rows) or not len(windows):
+        return None
     cosines = unit_ND[windows] @ query.emb_JD[rows].T
     strongest = np.argsort(-cosines, axis=None)[: HITS_PER_ROW * len(rows)]
     n, j = np.unravel_index(strongest, cosines.shape)
     ordinals = np.full(len(strongest), codes.generation_ordinal, np.int64)
     hits = Hit(rows[j], ordinals, windows[n], cosines[n, j])
     scored = [
-        alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
-        for line in alignment.vote(hits, MAX_LINES, limit_per_generation=MAX_LINES)
+        _on_line(query, line, codes)
+        for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
     ]
     return max((found for found in scored if found), key=lambda found: found.score, default=None)
 
 
-def to_match(found: Alignment, generation_id: uuid.UUID, p: float) -> Match:
+def _on_line(query: Query, line: Line, codes: GenerationCodes) -> Alignment | None:
+    return alignment.score(line, query.emb_JD, query.informative_J, unit(codes.codes_ND), codes.informative_N)
+
+
+def _spans(query: Query, codes: GenerationCodes, chance: "_Chance", first: Alignment) -> list[Match]:
+    """The accepted spans of a generation, best first: after each, what it explains is taken away."""
+    spans: list[Match] = []
+    rest, found = query, first
+    while len(spans) < MAX_SPANS:
+        p = chance.p(found.score)
+        if p > ACCEPT_BELOW:
+            break
+        spans.append(to_match(found, codes.generation_id, p, query))
+        rest = rest.without(found)
+        further = align_one(rest, codes)
+        if further is None:
+            break
+        found = further
+    return spans
+
+
+def to_match(found: Alignment, generation_id: uuid.UUID, p: float, query: Query) -> Match:
     """An alignment in seconds; spans begin at the first window's start and end at the last one's end."""
-    row_s, window_s = QUERY_HOP_SAMPLES / _SAMPLE_RATE_HZ, HOP_SAMPLES / _SAMPLE_RATE_HZ
-    begins_s = found.line.row_of(found.first_window) * row_s
-    start_s = max(0.0, begins_s)
-    offset_s = found.first_window * window_s + (start_s - begins_s) * found.line.speed
-    end_s = found.line.row_of(found.last_window) * row_s + WINDOW_SAMPLES / _SAMPLE_RATE_HZ
+    begins_s, last_s = (query.second_of(row) for row in found.rows)
+    start_s = min(max(0.0, begins_s), query.duration_s)
+    offset_s = found.first_window * HOP_SAMPLES / SAMPLE_RATE_HZ + (start_s - begins_s) * found.line.speed
+    end_s = min(last_s + WINDOW_S, query.duration_s)
     return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p)
 
 
 def searched_rows(query: Query) -> NDArray[np.int64]:
-    """Every second informative row, or every one of a query under 2 s (2)."""
-    rows = np.flatnonzero(query.informative_J)
-    return rows if len(rows) <= 2 * alignment.ROWS_PER_WINDOW else rows[::2]
+    """Every second informative row (2)."""
+    return np.flatnonzero(query.informative_J)[::2]
 
 
 def _only_size(index: WindowIndex) -> tuple[Hits, int]:
@@ -250,19 +328,41 @@ def _only_size(index: WindowIndex) -> tuple[Hits, int]:
     return Hits(nothing.astype(np.float32), nothing, nothing), index.num_windows
 
 
+@dataclass(frozen=True)
+class _Chance:
+    """The null for one query: its length, and how many windows it is compared with."""
+
+    null: Null
+    query_windows: float
+    num_windows: int
+
+    def p(self, score: float) -> float:
+        return self.null.false_alarm_probability(score, self.query_windows, self.num_windows)
+
+    @property
+    def threshold(self) -> float:
+        return self.null.threshold(ACCEPT_BELOW, self.query_windows, self.num_windows)
+
+
 def _result(
-    query: Query, null: Null, matches: tuple[Match, ...], score: float, p: float, num_windows: int
+    query: Query, matches: list[Match], best: Alignment | None, chance: _Chance, num_windows: int
 ) -> MatchResult:
-    threshold = null.threshold(ACCEPT_BELOW, query.num_windows, num_windows)
-    perfect = math.ceil(query.num_windows) * (1.0 - alignment.NEUTRAL_COSINE)
+    score, p = (best.score, chance.p(best.score)) if best else (0.0, 1.0)
     outcome: Outcome = "found" if matches else "not_found"
     reason = None if matches else "nothing registered is close enough"
     if not matches and num_windows == 0:
         reason = "nothing is registered yet"
-    elif not matches and perfect < threshold:  # (5)
+    elif not matches and _score_of_a_copy(query) < chance.threshold:  # (5)
         outcome = "inconclusive"
         reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
-    return MatchResult(outcome, reason, score, threshold, p, matches, num_windows)
+    ranked = sorted(matches, key=lambda match: -match.score)[:MAX_MATCHES]
+    return MatchResult(outcome, reason, score, chance.threshold, p, tuple(ranked), num_windows)
+
+
+def _score_of_a_copy(query: Query) -> float:
+    """What an untouched copy of this length scores at most: whole windows, and one at each end."""
+    num_whole = max(0.0, math.ceil(query.num_windows - 2))
+    return float(alignment.gain(np.array([1.0])).item() * num_whole + 2 * _MOST_AT_AN_END)
 
 
 def _null_of(fingerprinter: Fingerprinter) -> Null:

@@ -193,7 +193,7 @@ class Registry:
         return matching.match(prepared, self.index.search, self._fetch_codes)
 
     def compare(self, generation_id: uuid.UUID, prepared: Prepared) -> MatchResult:
-        """Is this audio that one generation? At most one match; the score is there either way.
+        """Is this audio that one generation? The matches are the spans of it; the score is there either way.
 
         Compared with what is stored now, also of an open or aborted generation. Raises `UnknownGeneration`,
         `DatabaseUnavailable`.

@@ -73,7 +73,7 @@ def _match(evidence: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
         return "-"
     best = segments[0]
     # offset_s is the place of start_s, which is not the file's beginning when that is silent.
-    begins_s = best["offset_s"] - best["start_s"]
+    begins_s = round(best["offset_s"] - best["start_s"], 2) + 0.0  # -0.00 is nobody's place
     return f"{names.get(best['generation_id'], best['generation_id'])} at {begins_s:.2f} s"
 
 

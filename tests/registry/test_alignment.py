@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from registry.alignment import NEUTRAL_COSINE, ROWS_PER_WINDOW, Hit, Line, best_stretches, score, vote
+from registry.alignment import (
+    NEUTRAL_COSINE,
+    ROWS_PER_WINDOW,
+    Hit,
+    Line,
+    best_stretches,
+    gain,
+    score,
+    speeds,
+    vote,
+)
+
+CERTAIN = 2.5408  # by hand: log(0.75 / (1 - 0.97^2))
 
 
 def units(num: int, seed: int) -> NDArray[np.float32]:
@@ -73,6 +85,13 @@ def test_a_copy_played_faster_is_found_on_a_line_of_that_speed() -> None:
     assert vote(hits(rows, windows), 1)[0].speed == pytest.approx(1.06)
 
 
+def test_a_short_query_is_asked_at_few_speeds_and_a_long_one_at_all() -> None:
+    """Over 9 rows 10 % are less than a row; over 100 rows 2 % are two."""
+    assert speeds(9) == [1.0]
+    assert speeds(25) == pytest.approx([0.92, 0.96, 1.0, 1.04, 1.08])
+    assert speeds(100) == pytest.approx([0.9 + 0.02 * k for k in range(11)])
+
+
 def test_the_part_that_is_ours_is_returned_and_not_the_rest() -> None:
     """Windows 5 to 9 of the generation lie in rows 20 to 36 of a query of other sound."""
     unit_ND, emb_JD = units(30, 0), units(60, 1)
@@ -80,7 +99,7 @@ def test_the_part_that_is_ours_is_returned_and_not_the_rest() -> None:
     found = score(Line(3, 0.0, 1.0), emb_JD, everything(60), unit_ND, everything(30))
     assert found is not None
     assert (found.first_window, found.last_window) == (5, 9)
-    assert found.score == pytest.approx(5 * (1.0 - NEUTRAL_COSINE), abs=1e-4)
+    assert found.score == pytest.approx(5 * CERTAIN, abs=1e-3)
     assert found.mean_cosine == pytest.approx(1.0, abs=1e-4)
 
 
@@ -94,9 +113,50 @@ def test_silent_windows_neither_help_nor_hurt() -> None:
     found = score(Line(3, 0.0, 1.0), emb_JD, everything(40), unit_ND, informative_N)
     assert found is not None
     assert (found.first_window, found.last_window) == (0, 9)
-    assert found.score == pytest.approx(8 * (1.0 - NEUTRAL_COSINE), abs=1e-4)
+    assert found.score == pytest.approx(8 * CERTAIN, abs=1e-3)
 
 
 def test_a_line_beside_the_generation_has_no_score() -> None:
     """Votes come from an approximate index, so such a line can be proposed."""
     assert score(Line(3, 400.0, 1.0), units(8, 0), everything(8), units(8, 1), everything(8)) is None
+
+
+def test_a_match_does_not_reach_over_seconds_of_something_else() -> None:
+    """Ours, then something else for 4 s, then ours again where it would have been: the longer part."""
+    unit_ND, emb_JD = units(30, 0), units(120, 1)
+    emb_JD[0:24:ROWS_PER_WINDOW] = unit_ND[0:6]
+    emb_JD[60:92:ROWS_PER_WINDOW] = unit_ND[15:23]
+    found = score(Line(3, 0.0, 1.0), emb_JD, everything(120), unit_ND, everything(30))
+    assert found is not None
+    assert (found.first_window, found.last_window) == (15, 22)
+
+
+def test_the_offset_is_where_the_cosines_beside_have_their_top() -> None:
+    """A query that began a third of a row late: the cosines fall off evenly around that place."""
+    unit_ND = units(12, 0)
+    emb_JD = np.zeros((48, 128), np.float32)
+    for j in range(48):
+        distance_N = np.abs(j + 1 / 3 - ROWS_PER_WINDOW * np.arange(12))
+        emb_JD[j] = (np.clip(1.0 - 0.1 * distance_N**2, 0.0, None)[:, None] * unit_ND).sum(axis=0)
+    found = score(Line(3, 0.0, 1.0), emb_JD, everything(48), unit_ND, everything(12))
+    assert found is not None
+    assert found.line.offset_rows == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_the_gain_is_the_formula_on_both_sides_of_neutral() -> None:
+    """By hand: log(0.75 / 0.36) = 0.7340 at 0.8; 2 (0.1 - 0.5) at 0.1; beyond 0.97 no more."""
+    assert gain(np.array([0.8, 0.5, 0.1, 0.97, 1.0])) == pytest.approx(
+        [0.7340, 0.0, -0.8, CERTAIN, CERTAIN], abs=1e-4
+    )
+
+
+def test_a_finer_grid_gives_the_same_windows() -> None:
+    """Short queries have eight rows to a window."""
+    unit_ND = units(10, 0)
+    emb_JD = np.repeat(unit_ND, 8, axis=0)
+    rows = np.arange(0, 80, 8)
+    voted = vote(Hit(rows, np.full(10, 3), np.arange(10), np.full(10, 0.9, np.float32)), 1, rows_per_window=8)
+    found = score(voted[0], emb_JD, everything(80), unit_ND, everything(10))
+    assert found is not None
+    assert (found.first_window, found.last_window) == (0, 9)
+    assert found.rows == pytest.approx((0.0, 72.0), abs=4.0)

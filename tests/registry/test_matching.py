@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from audio import edits, trusted
 from registry import matching
-from registry.alignment import NEUTRAL_COSINE
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
@@ -105,12 +104,45 @@ def test_silence_and_short_audio_are_inconclusive_with_a_reason(gallery: Gallery
     assert short.num_windows_indexed == gallery.index.num_windows
 
 
-def test_a_second_that_could_not_be_accepted_even_if_perfect_is_inconclusive(gallery: Gallery) -> None:
-    """One window has a ceiling, and the threshold lies above it: "not found" would be a false answer."""
-    result = match(gallery, speech("amelia")[24_000:48_000])
+def test_one_second_is_found_at_its_place(gallery: Gallery) -> None:
+    """The shortest query: its windows in the registry begin before it and end after it."""
+    for start in (26_000, 55_000, 101_000):
+        result = match(gallery, edits.apply(speech("kerstin_1")[start : start + 24_000], "mp3_64k"))
+        assert result.outcome == "found", result
+        assert result.matches[0].generation_id.int == REGISTERED.index("kerstin_1")
+        found_s = result.matches[0].offset_s - result.matches[0].start_s
+        assert found_s == pytest.approx(start / 24_000, abs=0.1)
+
+
+def test_a_query_that_could_not_be_accepted_even_if_perfect_is_inconclusive(gallery: Gallery) -> None:
+    """Its score has a ceiling, and in a huge registry the threshold lies above it: "not found" would be
+    false."""
+    query = prepared(gallery, speech("amelia")[24_000:48_000])
+    result = matching.match(query, lambda look: (look(gallery.index)[0], 10**30), gallery.fetch)
     assert result.outcome == "inconclusive"
     assert result.reason is not None and "too little sound" in result.reason
-    assert result.threshold > 1.0 - NEUTRAL_COSINE
+
+
+def test_one_generation_in_two_places_is_two_matches(gallery: Gallery) -> None:
+    """3 s of a clip, somebody else, and 3 s of the same clip from elsewhere: each with its own offset."""
+    ours_T, stranger_T = speech("kerstin_1"), speech("kathleen_2")
+    wav_T = np.concatenate([ours_T[24_000:96_000], stranger_T[:72_000], ours_T[144_000:216_000]])
+    result = match(gallery, wav_T)
+    assert [m.generation_id.int for m in result.matches] == [REGISTERED.index("kerstin_1")] * 2
+    first, second = sorted(result.matches, key=lambda found: found.start_s)
+    assert first.offset_s - first.start_s == pytest.approx(1.0, abs=0.1)
+    assert second.offset_s - second.start_s == pytest.approx(0.0, abs=0.1)
+    assert first.end_s <= 4.0 and second.start_s >= 5.0
+
+
+def test_the_offset_is_finer_than_the_rows(gallery: Gallery) -> None:
+    """Rows are 120 ms apart; what lies between is read off the cosines beside."""
+    errors_s = []
+    for start in range(30_000, 90_000, 7_001):
+        best = match(gallery, speech("kerstin_1")[start : start + 96_000]).matches[0]
+        errors_s.append(best.offset_s - best.start_s - start / 24_000)
+    assert np.median(np.abs(errors_s)) <= 0.02
+    assert np.max(np.abs(errors_s)) <= 0.06
 
 
 def test_an_empty_registry_finds_nothing(gallery: Gallery) -> None:
@@ -149,12 +181,21 @@ def test_the_index_is_searched_once(gallery: Gallery) -> None:
     assert calls == [1]
 
 
-NULL = Null(decay=10.0, log_k=-2.0, num_negatives=1, weights_sha256="")
+NULL = Null((4.0,), (10.0,), (-2.0,), num_negatives=1, weights_sha256="")
 
 
 def test_the_probability_is_the_formula() -> None:
-    """By hand: E = exp(-2) * 4 * 1000 * exp(-10 * 1.2) = 0.003326, p = 1 - exp(-E) = 0.003320."""
-    assert NULL.false_alarm_probability(1.2, 4, 1000) == pytest.approx(0.003320, rel=1e-3)
+    """By hand: E = exp(-2) * 4000 * exp(-10 * 1.2) = 0.003326, p = 1 - exp(-E) = 0.003320."""
+    assert NULL.false_alarm_probability(1.2, 4, 4000) == pytest.approx(0.003320, rel=1e-3)
+
+
+def test_between_two_lengths_the_tail_lies_between_theirs() -> None:
+    """4 is halfway from 2 to 8 by their logarithms; beyond both ends the nearest counts."""
+    null = Null((2.0, 8.0), (10.0, 20.0), (-2.0, -4.0), 1, "")
+    middle = Null((1.0,), (15.0,), (-3.0,), 1, "")
+    assert null.threshold(1e-4, 4.0, 1000) == pytest.approx(middle.threshold(1e-4, 99.0, 1000))
+    assert null.threshold(1e-4, 0.0, 1000) == null.threshold(1e-4, 2.0, 1000)
+    assert null.threshold(1e-4, 80.0, 1000) == null.threshold(1e-4, 8.0, 1000)
 
 
 def test_the_threshold_is_where_the_probability_is_reached() -> None:
@@ -183,7 +224,15 @@ def test_a_calibration_of_other_weights_is_refused(monkeypatch: pytest.MonkeyPat
         match(gallery, speech("amelia"))
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"decay": 1.0})])
+UNEVEN = json.dumps(
+    {
+        "windows": [1.0, 2.0], "decays": [1.0], "log_ks": [1.0], "num_negatives": 1, "weights_sha256": "",
+        "share_below_p": {},
+    }
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"decays": [1.0]}), UNEVEN])
 def test_a_malformed_calibration_is_one_error(tmp_path: Path, content: str) -> None:
     """Whatever is wrong with it."""
     (tmp_path / "calibration.json").write_text(content)
