@@ -1,0 +1,1 @@
+"""Accuracy of the fingerprint registry: `python -m benchmarks.fingerprint --data FOLDER`."""

@@ -1,0 +1,103 @@
+"""(2) False matches: the share of queries that hold nothing registered and are accepted all the same.
+
+    speaker not registered        test speakers against a registry without them
+    speaker registered, clip not  the same against the whole corpus, the query's own clip hidden
+    synthetic, voice not there    sentences of test voices of espeak-ng and flite against the same registry
+    synthetic, said again         all renditions registered but the query's own: same voice and words
+
+Speech in turn untouched, noise 10 dB, telephone band, MP3 32k, reverb. One source has every speaker say the
+same isolated words in the same order, once a second: near-duplicates, reported apart.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audio import SAMPLE_RATE_HZ, corpus, edits
+from benchmarks import report
+from benchmarks.fingerprint.copies import LENGTHS_S, Wav
+from benchmarks.fingerprint.registered import Registered
+from benchmarks.report import Proportion
+from registry.fingerprint.train import calibrate, respoken
+from registry.fingerprint.train.gallery import Gallery, Pieces
+from registry.matching import ACCEPT_BELOW, Null
+
+P_LEVELS = (0.1, 0.01, ACCEPT_BELOW, 1e-4, 1e-6)
+DAMAGE = ("identity", "noise_10db", "telephone_band", "mp3_32k", "reverb_0.5s_0db")
+OTHER_WORDS = ("speaker not registered", "speaker registered, clip not")
+SAME_WORDS = ("same words, same times, another voice", "same words, same times, same voice")
+SYNTHETIC = ("synthetic, voice not registered", "synthetic, said again by the same voice")
+_MAX_SAMPLES = 60 * SAMPLE_RATE_HZ
+Case = tuple[str, Gallery, tuple[int, ...]]
+
+
+def measure(
+    data: Path,
+    clips: list[corpus.Clip],
+    registered: Registered,
+    null: Null,
+    pool: Executor,
+    num_sentences: int,
+) -> dict[str, Any]:
+    """Print the table of false matches and return it."""
+    p_values: dict[tuple[str, float], list[float]] = defaultdict(list)
+    for wav_T, cases in (*_human(clips, registered, pool), *_synthetic(data, registered, num_sentences)):
+        if len(wav_T) < SAMPLE_RATE_HZ:
+            continue
+        pieces = Pieces(wav_T[:_MAX_SAMPLES], registered.full.fingerprinter)
+        for seconds in LENGTHS_S:
+            for start in pieces.starts(seconds, max(1.0, seconds / 2.0)):
+                query = pieces.cut(start, seconds)
+                for who, gallery, hidden in cases:
+                    best, size = gallery.best(query, hidden), gallery.index.num_windows
+                    p = null.false_alarm_probability(best.score, query.num_windows, size) if best else 1.0
+                    p_values[who, seconds].append(p)
+    return _table(p_values)
+
+
+def _human(
+    clips: list[corpus.Clip], registered: Registered, pool: Executor
+) -> Iterator[tuple[Wav, list[Case]]]:
+    jobs = [(clip.path, DAMAGE[number % len(DAMAGE)], number) for number, clip in enumerate(clips)]
+    heard = pool.map(_read_altered, *zip(*jobs, strict=True), chunksize=4)
+    for number, (clip, wav_T) in enumerate(zip(clips, heard, strict=True)):
+        who_else, who_same = SAME_WORDS if clip.source in calibrate.REPEATED_WORDS else OTHER_WORDS
+        cases: list[Case] = [(who_else, registered.strangers, ())]
+        if number % 3 == 0:  # a third, for time
+            cases.append((who_same, registered.full, (registered.numbers[clip.path],)))
+        yield wav_T, cases
+
+
+def _synthetic(data: Path, registered: Registered, num_sentences: int) -> Iterator[tuple[Wav, list[Case]]]:
+    spoken = list(respoken.speak(data, "test", num_sentences))
+    again = Gallery(registered.full.fingerprinter)
+    for codes in registered.full.codes.values():
+        again.add_codes(codes)
+    numbers = [again.add(one.wav_T) for one in spoken]
+    for number, one in enumerate(spoken):
+        wav_T = edits.apply(one.wav_T, DAMAGE[number % len(DAMAGE)], seed=number)
+        yield wav_T, [(SYNTHETIC[0], registered.full, ()), (SYNTHETIC[1], again, (numbers[number],))]
+
+
+def _table(p_values: dict[tuple[str, float], list[float]]) -> dict[str, Any]:
+    rows, out = [], {}
+    for who in dict.fromkeys(who for who, _ in p_values):
+        lengths = {s: values for (name, s), values in sorted(p_values.items()) if name == who}
+        everything = np.concatenate([np.array(values) for values in lengths.values()])
+        for label, values in [*((f"{s:g} s", np.array(v)) for s, v in lengths.items()), ("all", everything)]:
+            shares = [Proportion(int(np.sum(values <= p)), len(values)) for p in P_LEVELS]
+            rows.append([who, label, *(f"{s.hits}/{s.trials}" for s in shares), shares[2]])
+            out[f"{who}, {label}"] = {
+                f"{p:g}": share.as_json() for p, share in zip(P_LEVELS, shares, strict=True)
+            }
+    header = ["query", "length", *(f"p <= {p:g}" for p in P_LEVELS), f"accepted (p <= {ACCEPT_BELOW:g})"]
+    print("\n" + report.table(header, rows), flush=True)
+    return out
+
+
+def _read_altered(path: Path, name: str, seed: int) -> Wav:
+    return edits.apply(corpus.read(path)[:_MAX_SAMPLES], name, seed=seed)
