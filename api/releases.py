@@ -15,7 +15,8 @@ from api import agreement
 from api.schemas import Detection, Technique
 from registry import Registry, RegistryError
 from registry.log import Kind
-from registry.matching import ACCEPT_BELOW, Null
+from registry.matching import ACCEPT_BELOW
+from registry.null import Null
 from watermark import Detector
 from watermark.keyed.detect import MAX_FALSE_ALARM_PROBABILITY
 

@@ -19,13 +19,11 @@ Dimension key: T samples, J query rows, Q searched rows, D embedding width. Sour
 time-stretched by more than 10 %.
 """
 
-import json
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,27 +33,24 @@ from registry import alignment
 from registry.alignment import Alignment, Hit, Line
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
-from registry.fingerprint.windows import HOP_SAMPLES, WEIGHTS, WINDOW_SAMPLES, Fingerprinter, informative
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
 from registry.index import Hits, WindowIndex
 from registry.index.window_index import unit
+from registry.null import Null
+from registry.query import WINDOW_S, Query, embed_query
 
-# A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
-SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
 ACCEPT_BELOW = 1e-3
-MIN_PROBABILITY = 1e-9  # beyond what was checked the tail is extrapolated; below this nothing is claimed
 HITS_PER_ROW = 20
 MAX_LINES = 32  # scored exactly for each query
 LINES_OF_ONE = 12  # the same, for one generation
 MAX_MATCHES = 10
 MAX_SPANS = 4  # of one generation
-WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
 # Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
-_LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
 
 Outcome = Literal["found", "not_found", "inconclusive"]
 IndexSearch = Callable[[Callable[[WindowIndex], tuple[Hits, int]]], tuple[Hits, int]]
@@ -89,89 +84,6 @@ class MatchResult:
 
 
 @dataclass(frozen=True)
-class Null:
-    """How chance scores are distributed; of one network, since another spreads its embeddings otherwise.
-
-    Parallel tuples: queries of `windows` registry windows have tails of `decays` and `log_ks`, and lengths
-    between them what lies between.
-    """
-
-    windows: tuple[float, ...]  # ascending
-    decays: tuple[float, ...]  # lambda, per unit of score
-    log_ks: tuple[float, ...]
-    num_negatives: int
-    weights_sha256: str
-    share_below_p: Mapping[str, float] = field(default_factory=dict)  # of real negatives, as measured
-
-    @classmethod
-    def load(cls, path: Path = WEIGHTS / "calibration.json") -> Self:
-        """Raises WeightsUnavailable when the file is missing or damaged."""
-        try:
-            stored = json.loads(path.read_text())
-            null = cls(**{name: stored[name] for name in cls.__dataclass_fields__})
-            if not 0 < len(null.windows) == len(null.decays) == len(null.log_ks):
-                raise ValueError("windows, decays and log_ks are not equally long")
-            return null
-        except (OSError, ValueError, KeyError, TypeError) as exc:
-            raise WeightsUnavailable(f"no calibration at {path} ({exc}); reinstall earmark") from exc
-
-    def false_alarm_probability(self, score: float, query_windows: float, num_windows: int) -> float:
-        """p of a best score at least this high, over all places of a query among `num_windows`."""
-        decay, log_k = self._tail(query_windows)
-        log_e = log_k + math.log(max(num_windows, 1)) - decay * score
-        return max(MIN_PROBABILITY, -math.expm1(-math.exp(min(log_e, 700.0))))
-
-    def threshold(self, probability: float, query_windows: float, num_windows: int) -> float:
-        """The score at which `false_alarm_probability` is `probability`."""
-        decay, log_k = self._tail(query_windows)
-        log_e = math.log(-math.log1p(-probability))
-        return (log_k + math.log(max(num_windows, 1)) - log_e) / decay
-
-    def _tail(self, query_windows: float) -> tuple[float, float]:
-        at, known = math.log(max(query_windows, 0.25)), np.log(self.windows)
-        return float(np.interp(at, known, self.decays)), float(np.interp(at, known, self.log_ks))
-
-
-@dataclass(frozen=True)
-class Query:
-    """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound.
-
-    The first rows begin before the audio, row `rows_per_window` with it; as many end after it. Those windows
-    are heard in part.
-    """
-
-    emb_JD: NDArray[np.float32]
-    informative_J: NDArray[np.bool_]
-    rows_per_window: int = alignment.ROWS_PER_WINDOW
-
-    @property
-    def row_s(self) -> float:
-        return HOP_SAMPLES / self.rows_per_window / SAMPLE_RATE_HZ
-
-    @property
-    def duration_s(self) -> float:
-        """The audio's length, to a row."""
-        return (len(self.emb_JD) - 1 - 2 * self.rows_per_window) * self.row_s + WINDOW_S
-
-    @property
-    def num_windows(self) -> float:
-        """Its length in registry windows, silence left out."""
-        return float(self.informative_J.sum()) / self.rows_per_window
-
-    def without(self, found: Alignment) -> "Query":
-        """The same query with the rows of an alignment taken away."""
-        first, last = found.rows
-        margin = self.rows_per_window // 2
-        informative_J = self.informative_J.copy()
-        informative_J[max(0, round(first) - margin) : max(0, round(last) + margin + 1)] = False
-        return replace(self, informative_J=informative_J)
-
-    def second_of(self, row: float) -> float:
-        """Where in the audio a row begins."""
-        return (row - self.rows_per_window) * self.row_s
-
-
-@dataclass(frozen=True)
 class Prepared:
     """Audio that was embedded once, for any number of questions to one network's registry."""
 
@@ -191,22 +103,6 @@ def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepare
     if not query.informative_J.any():
         return Prepared(None, "silent: there is no second with sound in it", null)
     return Prepared(query, None, null)
-
-
-def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Query:
-    """Audio at 24 kHz, at least one window, as a query. 5 s take about 50 ms on one core."""
-    rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
-    hop = HOP_SAMPLES // rows_per_window
-    num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
-    return as_query(fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows), wav_T, rows_per_window)
-
-
-def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:
-    """Rows that were embedded already, with the audio they came from."""
-    rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
-    gain = np.float32(min(max(1.0, _LOUD_RMS / rms), 100.0))
-    informative_J = informative(np.pad(wav_T * gain, HOP_SAMPLES), HOP_SAMPLES // rows_per_window)
-    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window)
 
 
 def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchResult:

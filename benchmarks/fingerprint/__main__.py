@@ -25,10 +25,12 @@ from benchmarks import report
 from benchmarks.fingerprint import copies, negatives
 from benchmarks.fingerprint.copies import Piece
 from benchmarks.fingerprint.registered import Registered, fill, likeness
-from registry import alignment, matching
+from registry import alignment
 from registry.fingerprint.train import calibrate
 from registry.fingerprint.windows import Fingerprinter
-from registry.matching import ACCEPT_BELOW, Null
+from registry.matching import ACCEPT_BELOW
+from registry.null import Null
+from registry.query import embed_query
 
 PARTS = ("copies", "negatives")
 
@@ -108,7 +110,7 @@ def _times(pieces: list[Piece], registered: Registered) -> dict[str, float]:
     used = pieces[:30]
     for piece in used:
         started = time.process_time()
-        query = matching.embed_query(piece.wav_T[: copies.PIECE_SAMPLES // 2], registered.full.fingerprinter)
+        query = embed_query(piece.wav_T[: copies.PIECE_SAMPLES // 2], registered.full.fingerprinter)
         spent["embed"] += time.process_time() - started
         started = time.process_time()
         registered.full.best(query)

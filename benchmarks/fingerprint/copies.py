@@ -21,7 +21,9 @@ from benchmarks.fingerprint.registered import Registered
 from benchmarks.report import Proportion
 from registry import matching
 from registry.fingerprint.train.gallery import ROW_S, Gallery, Pieces
-from registry.matching import Match, Null
+from registry.matching import Match
+from registry.null import Null
+from registry.query import embed_query
 
 LENGTHS_S = (1.0, 3.0, 5.0, 10.0)
 TOLERANCE_S = 0.25
@@ -134,7 +136,7 @@ def montages(
             (first.ordinal, first.wav_T[144_000:216_000]),
         ]
         wav_T = np.concatenate([gaps[0], ours[0][1], gaps[1], ours[1][1], gaps[2], ours[2][1], gaps[3]])
-        query = matching.embed_query(wav_T, gallery.fingerprinter)
+        query = embed_query(wav_T, gallery.fingerprinter)
         matches = gallery.match(query, null, (hidden,)).matches
         for place, (ordinal, _) in enumerate(ours):
             begin_s = (len(gaps[0]) * (place + 1) + 72_000 * place) / SAMPLE_RATE_HZ
@@ -154,7 +156,7 @@ def one_generation(pieces: list[Piece], gallery: Gallery, null: Null) -> dict[st
     counts: dict[str, list[bool]] = defaultdict(list)
     for number, piece in enumerate(pieces):
         altered_T = edits.apply(piece.wav_T[: PIECE_SAMPLES // 2], "mp3_32k", seed=number)
-        query = matching.embed_query(altered_T, gallery.fingerprinter)
+        query = embed_query(altered_T, gallery.fingerprinter)
         prepared = matching.Prepared(query, None, null)
         for who, ordinal in (("own", piece.ordinal), ("other", pieces[number - 1].ordinal)):
             counts[who].append(matching.compare(prepared, gallery.codes[ordinal]).outcome == "found")

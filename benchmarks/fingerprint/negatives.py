@@ -24,7 +24,8 @@ from benchmarks.fingerprint.registered import Registered
 from benchmarks.report import Proportion
 from registry.fingerprint.train import calibrate, respoken
 from registry.fingerprint.train.gallery import Gallery, Pieces
-from registry.matching import ACCEPT_BELOW, Null
+from registry.matching import ACCEPT_BELOW
+from registry.null import Null
 
 P_LEVELS = (0.1, 0.01, ACCEPT_BELOW, 1e-4, 1e-6)
 DAMAGE = ("identity", "noise_10db", "telephone_band", "mp3_32k", "reverb_0.5s_0db")

@@ -15,7 +15,8 @@ from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
 from registry.index import Hits, WindowIndex
-from registry.matching import MIN_PROBABILITY, MatchResult, Null, Prepared
+from registry.matching import MatchResult, Prepared
+from registry.null import MIN_PROBABILITY, Null
 
 ASSETS = Path(__file__).parents[1] / "assets"
 Wav = NDArray[np.float32]

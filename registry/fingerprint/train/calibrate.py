@@ -26,7 +26,7 @@ from audio import SAMPLE_RATE_HZ, corpus, edits
 from audio.store import Wav
 from registry.fingerprint.train.gallery import Gallery, Pieces
 from registry.fingerprint.windows import Fingerprinter
-from registry.matching import Null
+from registry.null import Null
 
 LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0)
 DAMAGE = ("identity", "noise_10db", "telephone_band", "mp3_32k", "opus_8k", "reverb_0.5s_0db")

@@ -18,7 +18,9 @@ from registry.alignment import Alignment
 from registry.changelog import Change, GenerationCodes
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
 from registry.index import Hits, WindowIndex
-from registry.matching import MatchResult, Null, Query
+from registry.matching import MatchResult
+from registry.null import Null
+from registry.query import SHORT_SAMPLES, Query, as_query, embed_query
 
 ROW_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW
 ROW_S = ROW_SAMPLES / SAMPLE_RATE_HZ  # 0.12 s
@@ -121,12 +123,12 @@ class Pieces:
         num_rows, margin = _num_rows(seconds), alignment.ROWS_PER_WINDOW
         length = (num_rows - 1) * ROW_SAMPLES + WINDOW_SAMPLES
         piece_T = self._wav_T[first_row * ROW_SAMPLES :][:length]
-        if length < matching.SHORT_SAMPLES:
-            return matching.embed_query(piece_T, self._fingerprinter)
+        if length < SHORT_SAMPLES:
+            return embed_query(piece_T, self._fingerprinter)
         before_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, -margin * ROW_SAMPLES, margin)
         after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
         inside_JD = self._emb_JD[first_row : first_row + num_rows]
-        return matching.as_query(np.concatenate([before_JD, inside_JD, after_JD]), piece_T, margin)
+        return as_query(np.concatenate([before_JD, inside_JD, after_JD]), piece_T, margin)
 
 
 def _num_rows(seconds: float) -> int:

@@ -1,0 +1,76 @@
+"""Audio as a question to the registry: embedded densely, with rows that begin before it and end after it.
+
+Dimension key: T samples, J query rows, D embedding width. Not here: what is asked (matching.py), what is
+registered (fingerprint/windows.py).
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio import SAMPLE_RATE_HZ
+from registry import alignment
+from registry.alignment import Alignment
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter, informative
+
+# A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
+SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
+WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+_LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
+
+
+@dataclass(frozen=True)
+class Query:
+    """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound.
+
+    The first rows begin before the audio, row `rows_per_window` with it; as many end after it. Those windows
+    are heard in part.
+    """
+
+    emb_JD: NDArray[np.float32]
+    informative_J: NDArray[np.bool_]
+    rows_per_window: int = alignment.ROWS_PER_WINDOW
+
+    @property
+    def row_s(self) -> float:
+        return HOP_SAMPLES / self.rows_per_window / SAMPLE_RATE_HZ
+
+    @property
+    def duration_s(self) -> float:
+        """The audio's length, to a row."""
+        return (len(self.emb_JD) - 1 - 2 * self.rows_per_window) * self.row_s + WINDOW_S
+
+    @property
+    def num_windows(self) -> float:
+        """Its length in registry windows, silence left out."""
+        return float(self.informative_J.sum()) / self.rows_per_window
+
+    def without(self, found: Alignment) -> "Query":
+        """The same query with the rows of an alignment taken away."""
+        first, last = found.rows
+        margin = self.rows_per_window // 2
+        informative_J = self.informative_J.copy()
+        informative_J[max(0, round(first) - margin) : max(0, round(last) + margin + 1)] = False
+        return replace(self, informative_J=informative_J)
+
+    def second_of(self, row: float) -> float:
+        """Where in the audio a row begins."""
+        return (row - self.rows_per_window) * self.row_s
+
+
+def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Query:
+    """Audio at 24 kHz, at least one window, as a query. 5 s take about 50 ms on one core."""
+    rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
+    hop = HOP_SAMPLES // rows_per_window
+    num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
+    return as_query(fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows), wav_T, rows_per_window)
+
+
+def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:
+    """Rows that were embedded already, with the audio they came from."""
+    rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
+    gain = np.float32(min(max(1.0, _LOUD_RMS / rms), 100.0))
+    informative_J = informative(np.pad(wav_T * gain, HOP_SAMPLES), HOP_SAMPLES // rows_per_window)
+    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window)
