@@ -1,0 +1,65 @@
+"""`earmark registry withdraw|purge`: what an operator does to the registry itself."""
+
+import argparse
+from datetime import timedelta
+from uuid import UUID
+
+from api.cli.parsers import Subparsers, whole_number
+from api.cli.session import open_registry, print_json, wants_json
+
+DEAD_KEYS_KEPT_DAYS = 90  # twin: registry.keys.DEAD_KEYS_KEPT, which is too heavy to import here
+
+
+def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("registry", parents=[common], help="withdraw, purge")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    withdraw = actions.add_parser(
+        "withdraw",
+        parents=[common],
+        help="say for good that a generation should not be relied on",
+        description="It stays in the registry and is still found; every answer about it says that it is "
+        "withdrawn. The log says why.",
+    )
+    withdraw.add_argument("generation", type=UUID, metavar="ID", help="the generation's id")
+    withdraw.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why; public for good: nothing personal"
+    )
+    withdraw.set_defaults(run=run_withdraw)
+
+    purge = actions.add_parser(
+        "purge",
+        parents=[common],
+        help="remove what names somebody and is not needed any more",
+        description="Answers kept for repeated requests go after 24 hours, the label and last use of a key "
+        "that was revoked or expired after N days. Run it daily.",
+    )
+    purge.add_argument(
+        "--dead-keys-after-days",
+        type=whole_number,
+        default=DEAD_KEYS_KEPT_DAYS,
+        metavar="N",
+        help="how long it stays known whose key it was (default: %(default)s)",
+    )
+    purge.set_defaults(run=run_purge)
+
+
+def run_withdraw(args: argparse.Namespace) -> int:
+    """Returns when the entry is public. One that was withdrawn before stays as it was."""
+    with open_registry(args) as registry:
+        entry = registry.withdraw(args.generation, args.reason)
+    if wants_json(args):
+        print_json({"generation_id": str(args.generation), "index": entry.log_index})
+    else:
+        print(f"{args.generation} is withdrawn; log entry {entry.log_index} says why")
+    return 0
+
+
+def run_purge(args: argparse.Namespace) -> int:
+    with open_registry(args) as registry:
+        purged = registry.purge(timedelta(days=args.dead_keys_after_days))
+    if wants_json(args):
+        print_json(vars(purged))
+    else:
+        print(f"removed {purged.num_replies} kept answers and whose {purged.num_keys} keys were")
+    return 0
