@@ -50,6 +50,7 @@ class Purged:
 
     num_replies: int
     num_keys: int
+    num_changelog_partitions: int
 
 
 class Registry:
@@ -108,14 +109,13 @@ class Registry:
         return registry
 
     def close(self) -> None:
-        """Save the index, leave the database, and stop the embedded server if nobody else uses it.
+        """Leave the database, and stop the embedded server if nobody else uses it.
 
         Recordings still open are then as if this process had died: aborted by the next recovery.
         """
         try:
             if self._log is not None:
                 self._log.close()
-            self.index.save()
         finally:
             self._owner.release()
             self._database.close()
@@ -249,14 +249,21 @@ class Registry:
             )
         return log.published(entry_id)
 
-    def purge(self, dead_keys_after: timedelta = DEAD_KEYS_KEPT) -> Purged:
-        """Remove what names somebody and is not needed any more; returns how many rows that were.
+    def purge(
+        self,
+        dead_keys_after: timedelta = DEAD_KEYS_KEPT,
+        changelog_after: timedelta = changelog.CHANGELOG_KEPT,
+    ) -> Purged:
+        """Remove what is not needed any more, and above all what names somebody; returns how much that was.
 
         Replies that have outlived `REPLIES_LIVE`; label and last use of API keys that were revoked or expired
-        longer ago than `dead_keys_after`. One transaction each; a crash between leaves the rest for the next
+        longer ago than `dead_keys_after`; the changelog older than `changelog_after` (a day at least), in
+        partitions of a million rows. One transaction each; a crash between leaves the rest for the next
         purge. Generations name nobody and are kept. Raises `DatabaseUnavailable`.
         """
-        return Purged(self.replies.purge(), self.keys.purge(dead_keys_after))
+        num_replies, num_keys = self.replies.purge(), self.keys.purge(dead_keys_after)
+        with self._database.transaction() as connection:
+            return Purged(num_replies, num_keys, changelog.retain(connection, changelog_after))
 
     def generations(
         self, limit: int, after: uuid.UUID | None = None, wanted: GenerationFilter = EVERY_GENERATION

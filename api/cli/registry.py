@@ -4,9 +4,10 @@ import argparse
 from datetime import timedelta
 from uuid import UUID
 
-from api.cli.parsers import Subparsers, whole_number
+from api.cli.parsers import Subparsers, positive_int, whole_number
 from api.cli.session import open_registry, print_json, wants_json
 
+CHANGELOG_KEPT_DAYS = 60  # twin: registry.changelog.CHANGELOG_KEPT
 DEAD_KEYS_KEPT_DAYS = 90  # twin: registry.keys.DEAD_KEYS_KEPT, which is too heavy to import here
 
 
@@ -30,9 +31,17 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     purge = actions.add_parser(
         "purge",
         parents=[common],
-        help="remove what names somebody and is not needed any more",
-        description="Answers kept for repeated requests go after 24 hours, the label and last use of a key "
-        "that was revoked or expired after N days. Run it daily.",
+        help="remove what is not needed any more, and what names somebody",
+        description="Answers kept for repeated requests go after 24 hours; the label and last use of a key "
+        "that was revoked or expired, and old changes that no server needs to replay, after N days. Run it "
+        "daily.",
+    )
+    purge.add_argument(
+        "--changelog-after-days",
+        type=positive_int,
+        default=CHANGELOG_KEPT_DAYS,
+        metavar="N",
+        help="how long a server may have been away and still catch up by replay (default: %(default)s)",
     )
     purge.add_argument(
         "--dead-keys-after-days",
@@ -57,9 +66,14 @@ def run_withdraw(args: argparse.Namespace) -> int:
 
 def run_purge(args: argparse.Namespace) -> int:
     with open_registry(args) as registry:
-        purged = registry.purge(timedelta(days=args.dead_keys_after_days))
+        purged = registry.purge(
+            timedelta(days=args.dead_keys_after_days), timedelta(days=args.changelog_after_days)
+        )
     if wants_json(args):
         print_json(vars(purged))
     else:
-        print(f"removed {purged.num_replies} kept answers and whose {purged.num_keys} keys were")
+        print(
+            f"removed {purged.num_replies} kept answers, whose {purged.num_keys} keys were, and "
+            f"{purged.num_changelog_partitions} parts of the changelog"
+        )
     return 0

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.cli.registry import DEAD_KEYS_KEPT_DAYS
-from registry import keys
+from api.cli.registry import CHANGELOG_KEPT_DAYS, DEAD_KEYS_KEPT_DAYS
+from registry import changelog, keys
 from tests.api.cli.test_main import SPEECH, Earmark, earmark
 
 __all__ = ["earmark"]
@@ -75,3 +75,4 @@ def test_a_purge_removes_whose_a_dead_key_was(earmark: Earmark) -> None:
 def test_the_retention_in_the_help_is_that_of_the_store() -> None:
     """The command line repeats it so as not to import the registry."""
     assert keys.DEAD_KEYS_KEPT.days == DEAD_KEYS_KEPT_DAYS
+    assert changelog.CHANGELOG_KEPT.days == CHANGELOG_KEPT_DAYS
