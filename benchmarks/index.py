@@ -5,7 +5,7 @@
 (1) Search: windows of speech from training speakers, grown to each size by a smoothed bootstrap: a real
     window plus half a draw from the windows' covariance, made a unit vector again (Silverman and Young 1987).
     They are sealed into a folder as the service does it; a fresh process loads that folder and searches it
-    with as many rows as a query of 5 s has. Recall is of the 20 best windows by exact inner products over all of them.
+    with as many rows as a query of 5 s has. Recall is of the 20 best windows by exact inner products.
     Copies: a stored window turned away to a cosine of 0.7; strangers: windows of test speakers.
 (2) Ingest: recordings registered through the registry, embedding included, against their length.
 (3) PostgreSQL: bytes of every table for an hour of speech, as a stream (a write each second) and as files.

@@ -127,6 +127,13 @@ class Database:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
+            except exc.ProgrammingError as error:
+                if getattr(error.orig, "pgcode", None) != "42501":
+                    raise
+                raise DatabaseUnsupported(
+                    "the schema must be brought up to date by the role that owns it: run `earmark index "
+                    "status` once with that role's URL, then `earmark registry grant`"
+                ) from error
             except CommandError as error:
                 raise DatabaseUnsupported(
                     f"the schema of this database was made by a newer release of earmark ({error}): "

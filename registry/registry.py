@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, resample
-from registry import changelog, generations, matching
+from registry import changelog, generations, matching, roles
 from registry.changelog import GenerationCodes
 from registry.database import Database
 from registry.errors import LogDamaged, LogRefused, LogUnavailable, RegistryInputError
@@ -264,6 +264,12 @@ class Registry:
         num_replies, num_keys = self.replies.purge(), self.keys.purge(dead_keys_after)
         with self._database.transaction() as connection:
             return Purged(num_replies, num_keys, changelog.retain(connection, changelog_after))
+
+    def grant(self, role: str) -> None:
+        """Let a PostgreSQL role run a registry like this one, and not change what was released: see
+        `registry.roles`. Raises `RegistryInputError`, `DatabaseUnavailable`."""
+        with self._database.transaction() as connection:
+            roles.grant(connection, role)
 
     def generations(
         self, limit: int, after: uuid.UUID | None = None, wanted: GenerationFilter = EVERY_GENERATION

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -332,21 +333,44 @@ def test_a_registry_whose_server_is_gone_can_still_be_closed(data_dir: Path) -> 
         assert registry.generations(1)[0].state is GenerationState.ABORTED
 
 
-@pytest.mark.parametrize("bin_dir", [Path("/usr/lib/postgresql/15/bin")])
-def test_the_oldest_supported_server_does_all_of_this(
-    data_dir: Path, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL 15 from the distribution, reached by its URL as any other server."""
-    from registry.postgres import cluster
-    from registry.postgres.binaries import Binaries
+MATCH = """
+import sys
+from audio import decode
+from registry import Registry
+with Registry.open(sys.argv[1]) as registry:
+    prepared = registry.prepare(decode(sys.argv[2]).wav_T[36_000:132_000], 24_000)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(*(match.generation_id for match in registry.search(prepared).matches), flush=True)
+"""
 
-    if not (bin_dir / "initdb").exists():
-        pytest.skip(f"no PostgreSQL 15 in {bin_dir}")
-    monkeypatch.setattr(cluster, "for_cluster", lambda _: Binaries(bin_dir, 15))
-    with EmbeddedServer.attach(data_dir) as server, Registry.open(server.url()) as registry:
-        with registry._database.transaction() as connection:
-            assert connection.execute(text("SHOW server_version_num")).scalar_one().startswith("15")
-        generation_id = registry.register(speech(96_000), 24_000)
-        assert registry.generation(generation_id).state is GenerationState.COMPLETE
-        assert registry.index.check().passed
-        assert registry.index.check().num_windows_stored == 7
+
+def test_another_process_finds_a_generation_within_two_seconds(database_url: str) -> None:
+    """Two servers on one database, and whichever is asked must know what the other has issued."""
+    path = ROOT / "tests/assets/amelia.flac"
+    clip = decode(path).wav_T
+    command = [sys.executable, "-c", MATCH, database_url, str(path)]
+    with (
+        Registry.open(database_url) as registry,
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdin is not None
+        assert other.stdout is not None
+
+        def ask() -> str:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            other.stdin.write("?\n")
+            other.stdin.flush()
+            return other.stdout.readline().strip()
+
+        assert other.stdout.readline() == "ready\n"
+        assert ask() == ""
+        generation_id = registry.register(clip, 24_000)
+        acknowledged_s = time.monotonic()
+        assert ask() == str(generation_id)
+        assert time.monotonic() - acknowledged_s < 2.0
+        other.stdin.close()
+        assert other.wait() == 0
