@@ -3,8 +3,8 @@
 Two processes register speech as the service does, search, and rebuild the index now and then; both share a
 data folder and its index, whose segments are so small here that one is sealed or merged every few seconds. One
 of them is killed (SIGKILL), or a backend of PostgreSQL (SIGKILL: it restarts them all), or its main process
-(SIGQUIT: immediate stop; SIGKILL). A generation counts as acknowledged once `register` has returned and its id
-was written to a file. After each kill, in a fresh process: every acknowledged generation is complete, the
+(SIGQUIT: immediate stop; SIGKILL). A generation counts as acknowledged once `register` has returned and its
+id was written to a file. After each kill, in a fresh process: every acknowledged generation is complete, the
 index holds every stored window once and no other, every segment file is whole, and audio of the last
 acknowledged one is found as itself. Prints one line and writes benchmarks/results/registry_kills.json.
 """
@@ -29,13 +29,22 @@ from numpy.typing import NDArray
 from audio import SAMPLE_RATE_HZ
 from benchmarks import kills
 from benchmarks.report import write
-from registry import GenerationState, Registry, RegistryError, replica
+from registry import (
+    DatabaseUnavailable,
+    DataFolderError,
+    GenerationState,
+    Registry,
+    RegistryError,
+    UnknownGeneration,
+    replica,
+)
 from registry.index import WindowIndex
 from registry.postgres import stop
 
 NUM_WRITERS = 2
 HOT_WINDOWS = 64  # in place of 8192: 30 s of speech fill it
 LONGEST_PAUSE_S = 2.0
+RECOVERY_LIMIT_S = 120.0
 KINDS = {"writer": 0.5, "backend": 0.25, "immediate stop": 0.15, "main process": 0.1}  # shares of the kills
 REBUILD_SHARE = 0.1  # of what a writer does
 LENGTHS_S = (2.0, 12.0)
@@ -109,14 +118,29 @@ def _look(folder: Path) -> list[str]:
 
 
 def _check(folder: Path) -> None:
+    """Tried again while the database is coming back, as an operator would."""
     _seal_small_segments()
+    deadline_s = time.monotonic() + RECOVERY_LIMIT_S
+    while True:
+        try:
+            report = _report(folder)
+            break
+        except RegistryError as exc:
+            report = {"problems": [f"{type(exc).__name__}: {exc}"]}
+            if time.monotonic() > deadline_s or not isinstance(exc, DatabaseUnavailable | DataFolderError):
+                break
+        time.sleep(0.2)
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+def _report(folder: Path) -> dict[str, Any]:
     names = [uuid.UUID(path.name) for path in sorted((folder / "acknowledged").iterdir())]
     problems: list[str] = []
     with Registry.open(folder / "data") as registry:
         for name in names:
             try:
                 state = registry.generation(name).state
-            except RegistryError as exc:
+            except UnknownGeneration as exc:
                 problems.append(str(exc))
                 continue
             if state is not GenerationState.COMPLETE:
@@ -131,8 +155,9 @@ def _check(folder: Path) -> None:
             if newest not in {match.generation_id for match in found.matches}:
                 problems.append(f"{newest} is not found by its own audio: {found.outcome}, {found.reason}")
         status = registry.index.status()
-    counts = {"windows": checked.num_windows_indexed, "segments": status.num_segments}
-    (folder / "report.json").write_text(json.dumps({**counts, "problems": problems}))
+    return {
+        "windows": checked.num_windows_indexed, "segments": status.num_segments, "problems": problems
+    }  # fmt: skip
 
 
 def _write_for_ever(data_dir: Path, acknowledged: Path) -> None:
@@ -154,7 +179,7 @@ def _write_for_ever(data_dir: Path, acknowledged: Path) -> None:
 
 
 def _seal_small_segments() -> None:
-    replica.WindowIndex = functools.partial(WindowIndex, hot_windows=HOT_WINDOWS)  # type: ignore[misc, assignment]
+    vars(replica)["WindowIndex"] = functools.partial(WindowIndex, hot_windows=HOT_WINDOWS)
 
 
 def _speech(seed: int) -> NDArray[np.float32]:
@@ -164,9 +189,10 @@ def _speech(seed: int) -> NDArray[np.float32]:
     step = SAMPLE_RATE_HZ // 10
     levels = np.repeat(rng.uniform(0.05, 0.5, num_samples // step + 1), step)[:num_samples]
     widths = np.repeat(rng.integers(1, 40, num_samples // step + 1), step)[:num_samples]
-    noise = np.cumsum(rng.uniform(-1.0, 1.0, num_samples + 40))
+    noise = np.cumsum(rng.uniform(-1.0, 1.0, num_samples + 41))
     ends = np.arange(num_samples) + 40
-    return (levels * (noise[ends - 1] - noise[ends - widths]) / np.sqrt(widths)).astype(np.float32)
+    wav_T = levels * (noise[ends] - noise[ends - widths]) / np.sqrt(widths)
+    return np.asarray(wav_T, np.float32)
 
 
 if __name__ == "__main__":

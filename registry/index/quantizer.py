@@ -37,6 +37,7 @@ def train(emb_ND: NDArray[np.float32]) -> Codebook:
     """Centroids for windows like these, from an even sample of at most TRAIN_WINDOWS; the same ones for the
     same windows."""
     index = _quantizer()
+    index.pq.cp.min_points_per_centroid = 1  # a small registry trains on what it has
     index.train(np.ascontiguousarray(emb_ND[:: -(-len(emb_ND) // TRAIN_WINDOWS)]))
     return np.array(faiss.vector_to_array(index.pq.centroids), np.float32)
 
