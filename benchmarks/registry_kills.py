@@ -1,8 +1,8 @@
 """Kill what registers, indexes and rebuilds, and PostgreSQL, at random: `python -m benchmarks.registry_kills`.
 
 Two processes register speech as the service does, search, and rebuild the index now and then; both share a
-data folder and its index, whose segments are so small here that one is sealed or merged every few seconds. One
-of them is killed (SIGKILL), or a backend of PostgreSQL (SIGKILL: it restarts them all), or its main process
+data folder and its index, whose segments are so small here that one is sealed or merged every few seconds.
+One of them is killed (SIGKILL), or a backend of PostgreSQL (SIGKILL: it restarts them all), or its main process
 (SIGQUIT: immediate stop; SIGKILL). A generation counts as acknowledged once `register` has returned and its
 id was written to a file. After each kill, in a fresh process: every acknowledged generation is complete, the
 index holds every stored window once and no other, every segment file is whole, and audio of the last
@@ -84,6 +84,8 @@ def run(folder: Path, num_kills: int, seed: int = 0) -> dict[str, Any]:
         if kind == "writer":
             writers[place] = kills.start(work)
         problems += [f"after kill {sum(killed.values())} ({kind}): {one}" for one in _look(folder)]
+        if not sum(killed.values()) % 10:
+            print(f"{killed}, problems: {problems}", flush=True, file=sys.stderr)
     for writer in writers:
         kills.kill(writer)
     problems += [f"at the end: {one}" for one in _look(folder)]
