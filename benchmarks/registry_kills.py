@@ -2,11 +2,11 @@
 
 Two processes register speech as the service does, search, and rebuild the index now and then; both share a
 data folder and its index, whose segments are so small here that one is sealed or merged every few seconds.
-One of them is killed (SIGKILL), or a backend of PostgreSQL (SIGKILL: it restarts them all), or its main process
-(SIGQUIT: immediate stop; SIGKILL). A generation counts as acknowledged once `register` has returned and its
-id was written to a file. After each kill, in a fresh process: every acknowledged generation is complete, the
-index holds every stored window once and no other, every segment file is whole, and audio of the last
-acknowledged one is found as itself. Prints one line and writes benchmarks/results/registry_kills.json.
+One of them is killed (SIGKILL), or a backend of PostgreSQL (SIGKILL: it restarts them all), or its main
+process (SIGQUIT: immediate stop; SIGKILL). A generation counts as acknowledged once `register` has returned
+and its id was written to a file. After each kill, in a fresh process: every acknowledged generation is
+complete, the index holds every stored window once and no other, every segment file is whole, and audio of the
+last acknowledged one is found as itself. Prints one line and writes benchmarks/results/registry_kills.json.
 """
 
 import argparse
