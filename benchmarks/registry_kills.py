@@ -1,4 +1,4 @@
-"""Kill what registers, indexes and rebuilds, and PostgreSQL, at random: `python -m benchmarks.registry_kills`.
+"""Kill what registers and indexes, and PostgreSQL, at random: `python -m benchmarks.registry_kills`.
 
 Two processes register speech as the service does, search, and rebuild the index now and then; both share a
 data folder and its index, whose segments are so small here that one is sealed or merged every few seconds.

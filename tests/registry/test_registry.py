@@ -335,10 +335,11 @@ def test_a_registry_whose_server_is_gone_can_still_be_closed(data_dir: Path) -> 
 
 MATCH = """
 import sys
+from pathlib import Path
 from audio import decode
 from registry import Registry
 with Registry.open(sys.argv[1]) as registry:
-    prepared = registry.prepare(decode(sys.argv[2]).wav_T[36_000:132_000], 24_000)
+    prepared = registry.prepare(decode(Path(sys.argv[2])).wav_T[36_000:132_000], 24_000)
     print("ready", flush=True)
     for line in sys.stdin:
         print(*(match.generation_id for match in registry.search(prepared).matches), flush=True)
