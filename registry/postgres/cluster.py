@@ -142,7 +142,7 @@ class Cluster:
                     f"PostgreSQL in {self.path} gave no answer for {START_TIMEOUT_S:.0f} s; "
                     f"its log ends with: {self._log_tail()}"
                 )
-            if self._is_stopping and now_s - started_s > STOP_TIMEOUT_S:
+            if process is None and self._is_stopping and now_s - started_s > STOP_TIMEOUT_S:
                 # Whoever stopped it has gone, and it does not end by itself: see `stop`.
                 pid = self._pid_in_file()
                 if pid is not None and pid in self.inhabitants():
@@ -154,6 +154,7 @@ class Cluster:
 
     def answering_socket(self) -> Path | None:
         """The socket folder of the running server, None while none accepts connections."""
+        self._is_stopping = False
         folder = self._socket_in_use()
         if folder is None:
             return None
