@@ -16,14 +16,16 @@ import torch
 from anyio import to_thread
 from fastapi import FastAPI
 
+import generation
 from api import problems
 from api.access.rates import Rates
+from api.booth import Booth
 from api.chat.protocol import MAX_MESSAGE_BYTES
 from api.chat.room import Room
 from api.chat.stage import Speaker
 from api.fetch import Fetcher
 from api.observe import Metrics
-from api.routes import chat, detections, generations, health, log, marks
+from api.routes import chat, detections, generations, health, log, marks, speech
 from api.service import Service
 from api.settings import Settings
 from api.workers import Workers
@@ -73,6 +75,10 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
             if settings.model is not None:
                 app.state.room = await Room.open(service, partial(load_speaker, settings))
                 parts.push_async_callback(app.state.room.close)
+            app.state.booth = None
+            if settings.voice is not None:
+                load = partial(generation.Speaker.load, settings.voice)
+                app.state.booth = await Booth.open(load, settings.voice_waiting)
             _add_gauges(metrics, workers, service)
             yield
 
@@ -87,7 +93,7 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
     )
     problems.install(app, settings.retry_after_s, metrics)
     app.state.metrics = metrics
-    for routes in (marks, detections, generations, log, health, chat):
+    for routes in (marks, detections, speech, generations, log, health, chat):
         app.include_router(routes.router)
     return app
 

@@ -10,6 +10,7 @@
     ├── MissingKey             send an API key
     ├── MissingScope           send a key that may do this
     ├── TooManyRequests        come back when it says
+    ├── NoVoice                this server cannot speak
     ├── FetchError             the URL gives no file that we would read
     ├── RequestNameError       the Idempotency-Key does not fit
     ├── RequestConflict        the Idempotency-Key was used for another request
@@ -25,7 +26,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from audio import AudioError, AudioFormatError, DecodeError, DecodeFailure
-from generation import GenerationError
+from generation import GenerationError, SpeechRequestError
 from registry import (
     DatabaseUnavailable,
     GenerationClosed,
@@ -91,6 +92,10 @@ class TooManyRequests(ServiceError):
         self.retry_after_s = retry_after_s
 
 
+class NoVoice(ServiceError):
+    """Nothing was named that could say a text."""
+
+
 class FetchFailure(StrEnum):
     """Why a URL gave no file. One word for all that a stranger's network may tell: no port scanner is
     ours."""
@@ -154,6 +159,7 @@ MEDIA_TYPE_REFUSED = Kind(
     "unsupported-media-type", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The content type is not accepted"
 )
 UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The audio cannot be decoded")
+NO_VOICE = Kind("no-voice", HTTPStatus.NOT_FOUND, "This server has no voice")
 UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
 BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
 UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
@@ -182,6 +188,8 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (MissingKey, MISSING_KEY),
     (MissingScope, MISSING_SCOPE),
     (TooManyRequests, TOO_MANY),
+    (NoVoice, NO_VOICE),
+    (SpeechRequestError, INVALID),
     (FetchError, NOT_FETCHED),
     (RequestNameError, INVALID),
     (RequestConflict, CONFLICT),

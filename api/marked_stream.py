@@ -25,14 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from registry.log import Receipt
 from watermark import Embedder, EmbedState
 
 
 class MarkedStream:
     """One live generation. For one thread at a time; blocks for the database about once a second."""
 
-    def __init__(self, generation: Generation, recording: Recording, embedder: Embedder) -> None:
+    def __init__(
+        self, generation: Generation, receipt: Receipt, recording: Recording, embedder: Embedder
+    ) -> None:
         self.generation = generation
+        self.receipt = receipt  # that the log holds it
         self.num_released_samples = 0  # at 24 kHz: what push and finish have returned
         self._recording = recording
         self._embedder = embedder
@@ -45,12 +49,12 @@ class MarkedStream:
         generation = registry.begin(new)
         recording = registry.recording(generation.generation_id)
         try:
-            registry.log.wait(generation.generation_id)
+            receipt = registry.log.wait(generation.generation_id)
         except BaseException:
             with contextlib.suppress(RegistryError):  # recovery aborts it when this fails too
                 recording.abort()
             raise
-        return cls(generation, recording, embedder)
+        return cls(generation, receipt, recording, embedder)
 
     @property
     def generation_id(self) -> UUID:

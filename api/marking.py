@@ -22,8 +22,6 @@ import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,15 +84,13 @@ class MarkedFile:
     data: bytes
     container: str  # "wav", "flac", "mp3", "ogg" or "m4a"
     media_type: str  # for the Content-Type header
-    generation_id: UUID
-    content_id: int  # 48 bits
-    created_at: datetime  # aware UTC
+    generation: Generation  # as it was begun
     receipt: Receipt  # that the log holds it; with the salt, so for whom the file is for
 
     @property
     def content_id_hex(self) -> str:
         """Twelve hex digits, as in every public answer."""
-        return content_id_hex(self.content_id)
+        return content_id_hex(self.generation.content_id)
 
 
 def mark_file(
@@ -123,15 +119,7 @@ def mark_file(
         encoded, written = _encode(NativeAudio(marked_CT, native.source), container)  # (5)
         recording.finish(hashlib.sha256(encoded).digest())  # (6)
     receipt = registry.log.wait(generation.generation_id)  # (7)
-    return MarkedFile(
-        encoded,
-        written,
-        media_type(written),
-        generation.generation_id,
-        generation.content_id,
-        generation.created_at,
-        receipt,
-    )  # (8)
+    return MarkedFile(encoded, written, media_type(written), generation, receipt)  # (8)
 
 
 @contextlib.contextmanager

@@ -62,6 +62,15 @@ class UrlInput(_Model):
     url: str = Field(min_length=8, max_length=2048, description="http or https, on the public internet.")
 
 
+class SpeechText(_Model):
+    """What a server is asked to say, and how."""
+
+    text: str = Field(min_length=1, max_length=20_000, description="English.")
+    style: str | None = Field(None, max_length=100, description="null: the voice's usual one.")
+    voice: str | None = Field(None, max_length=100, description="null: the usual one.")
+    seed: int | None = Field(None, ge=0, lt=2**53, description="Says it again in the same way.")
+
+
 class DetectorVersion(_Model):
     """Which detector said so; `weights_sha256` is null for one without weights."""
 

@@ -153,13 +153,21 @@ class Service:
         except LogUnavailable:  # it got its index, and the tree is about to be signed
             return None
 
-    def readiness(self, chat: str = "off") -> Readiness:
+    def readiness(self, chat: str = "off", voice: str = "off") -> Readiness:
         """Whether each part works now: the database answers, the index is replayed, the disk has room.
 
         The key was loaded, or the service would not be open. `chat` is what whoever holds the model says of
-        it: "ok", "off" when there is none, or what is wrong.
+        it: "ok", "off" when there is none, or what is wrong; `voice` the same of what says texts.
         """
-        checks = {"key": "ok", "database": "ok", "index": "ok", "log": "ok", "disk": "ok", "chat": chat}
+        checks = {
+            "key": "ok",
+            "database": "ok",
+            "index": "ok",
+            "log": "ok",
+            "disk": "ok",
+            "chat": chat,
+            "voice": voice,
+        }
         try:
             self.registry.generations(limit=1)
         except RegistryError as exc:

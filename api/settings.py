@@ -80,6 +80,13 @@ class Settings(BaseSettings):
     """What speaks on /api/chat: a folder with a checkpoint, or a name on the Hugging Face hub. None: nothing
     does."""
 
+    voice: str | None = None
+    """What says texts on POST /v1/generations: a folder with a voice. Loaded beside `model`, in float32 on a
+    CPU. None: nothing does."""
+
+    voice_waiting: int = Field(default=8, ge=0)
+    """Texts that may wait until the voice is free."""
+
     device: Literal["cpu", "cuda", "mps"] = "cpu"
     """Where the model computes."""
 

@@ -21,6 +21,7 @@ from api.service import Service
 from audio import SAMPLE_RATE_HZ
 from generation import Speaker, SpeechRequest
 from registry import Generation, RegistryError
+from registry.log import Receipt
 
 
 class MarkedSpeech:
@@ -28,6 +29,7 @@ class MarkedSpeech:
 
     def __init__(self, stream: MarkedStream, frames: Iterator[NDArray[np.float32]]) -> None:
         self.generation: Generation = stream.generation
+        self.receipt: Receipt = stream.receipt
         self._stream = stream
         self._released = self._marked(frames)
 

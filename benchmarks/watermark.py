@@ -1,4 +1,4 @@
-"""Measure the keyed mark: quality, survival of attacks, calibration of its p-value, speed.
+"""Measure the keyed mark: quality, survival of attacks and of cuts, calibration of its p-value, speed.
 
     python -m benchmarks.watermark --data CORPUS [--speakers 120] [--only quality,attacks,…]
 
@@ -126,6 +126,60 @@ def attacks(marked: list[Marked], num_other: int, patterns: list[str]) -> dict[s
     return result
 
 
+def pieces(marked: list[Marked]) -> dict[str, Any]:
+    """Three pieces of one marked clip, from different places, between 3 s of a stranger each; and 4 s of two
+    marked clips side by side in 3 s of a stranger."""
+    detector = Detector.load(key=KEY)
+    rows: list[list[Any]] = []
+    result: dict[str, Any] = {}
+    for edit in ("identity", "mp3_32k", "opus_12k", "noise_20db"):
+        for seconds in (1.5, 2.0, 2.5):
+            files = [
+                _between(
+                    other.host_T, [clip.marked_T[int(s * SAMPLE_RATE_HZ) :] for s in (1, 4.5, 7.5)], seconds
+                )
+                for clip, other in _neighbours(marked)
+            ]
+            ids = [{clip.content_id} for clip in marked]
+            rows.append([f"3 pieces of {seconds} s", edit, *_read(detector, files, ids, edit, result)])
+        files = [
+            _between(marked[i - 2].host_T, [clip.marked_T, other.marked_T], 4.0)
+            for i, (clip, other) in enumerate(_neighbours(marked))
+        ]
+        ids = [{clip.content_id, other.content_id} for clip, other in _neighbours(marked)]
+        rows.append(["4 s of each of two", edit, *_read(detector, files, ids, edit, result)])
+    print("\n" + table(["file", "edit", "found", "all content ids", "a wrong one"], rows), flush=True)
+    return result
+
+
+def _neighbours(marked: list[Marked]) -> list[tuple[Marked, Marked]]:
+    return [(clip, marked[i - 1]) for i, clip in enumerate(marked)]
+
+
+def _between(stranger_T: Floats, parts: list[Floats], seconds: float) -> Floats:
+    """The first `seconds` of each part, with the stranger before, between and after them."""
+    rest = np.array_split(stranger_T[: 9 * SAMPLE_RATE_HZ], len(parts) + 1)
+    mixed = [wav for part, pause in zip(parts, rest, strict=False) for wav in (pause, part)]
+    cut = [wav[: int(seconds * SAMPLE_RATE_HZ)] if i % 2 else wav for i, wav in enumerate(mixed)]
+    return np.concatenate([*cut, rest[-1]])
+
+
+def _read(
+    detector: Detector, files: list[Floats], ids: list[set[int]], edit: str, result: dict[str, Any]
+) -> list[Any]:
+    found = whole = wrong = 0
+    for seed, (wav_T, expected) in enumerate(zip(files, ids, strict=True)):
+        answer = detector.detect(edits.apply(wav_T, edit, seed=seed), SAMPLE_RATE_HZ)
+        named = {segment.payload for segment in answer.segments} - {None}
+        found += answer.outcome is Outcome.FOUND
+        whole += named == expected
+        wrong += not named <= expected
+    counts = [Proportion(found, len(files)), Proportion(whole, len(files))]
+    length_s = len(files[0]) / SAMPLE_RATE_HZ
+    result[f"{edit}, {len(ids[0])} ids, {length_s:.1f} s"] = [*(c.as_json() for c in counts), wrong]
+    return [*counts, wrong]
+
+
 def wrong_keys(num_keys: int) -> list[Layout]:
     """The tables of keys that marked nothing here."""
     return [Layout.of(Key(i.to_bytes(16, "big"))) for i in range(1 << 20, (1 << 20) + num_keys)]
@@ -231,13 +285,14 @@ def main() -> None:
     parser.add_argument("--other-speakers", type=int, default=40, help="for edits without a goal")
     parser.add_argument("--edits", default="*", help="names or patterns of edits, for a part of the table")
     parser.add_argument("--keys", type=int, default=1000, help="wrong keys on each clip; searched: a tenth")
-    parser.add_argument("--only", default="quality,attacks,calibration,searched,speed")
+    parser.add_argument("--only", default="quality,attacks,pieces,calibration,searched,speed")
     arguments = parser.parse_args()
     hosts = list(clips(corpus_root(arguments.data), arguments.speakers))
     marked = mark_all(hosts)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "quality": lambda: quality(marked),
         "attacks": lambda: attacks(marked, arguments.other_speakers, arguments.edits.split(",")),
+        "pieces": lambda: pieces(marked),
         "calibration": lambda: calibration(marked, arguments.keys),
         "searched": lambda: searched_calibration(marked, arguments.keys // 10),
         "speed": lambda: speed(marked),

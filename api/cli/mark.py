@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if wants_json(args):
         print_json(_public(marked), report)
     else:
-        print(f"{args.output}: marked as generation {marked.generation_id}", file=report)
+        print(f"{args.output}: marked as generation {marked.generation.generation_id}", file=report)
         print(f"  {marked.container}, content id {marked.content_id_hex}", file=report)
         print(
             f"  log entry {marked.receipt.index}, receipt {receipt_name or 'not kept (--receipt)'}",
@@ -85,9 +85,9 @@ def _beside(output: str) -> str | None:
 
 def _public(marked: "MarkedFile") -> dict[str, str]:
     return {
-        "generation_id": str(marked.generation_id),
+        "generation_id": str(marked.generation.generation_id),
         "content_id": marked.content_id_hex,
-        "created_at": marked.created_at.isoformat().replace("+00:00", "Z"),
+        "created_at": marked.generation.created_at.isoformat().replace("+00:00", "Z"),
         "container": marked.container,
         "media_type": marked.media_type,
         "receipt": marked.receipt.encode().decode(),

@@ -43,12 +43,18 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="of the language model's weights (default: the file's)",
     )
+    parser.add_argument(
+        "--voice",
+        metavar="VOICE",
+        default=argparse.SUPPRESS,
+        help="a folder with a voice, which says texts on POST /v1/generations (default: none)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
-    chosen = settings(args, "model", "device", "precision")
+    chosen = settings(args, "model", "device", "precision", "voice")
     # Before numpy is imported: the workers use the cores, and threads of its own would wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
     import uvicorn

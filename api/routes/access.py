@@ -84,5 +84,6 @@ async def _may_mark(request: Request, visitor: Counted) -> Visitor:
 
 
 Auditor = Annotated[Visitor, Depends(needs(Scope.AUDIT))]
+Generator = Annotated[Visitor, Depends(needs(Scope.GENERATE))]
 Marker = Annotated[Visitor, Depends(_may_mark)]
 """A key with the scope `mark`; without a key too where the operator has allowed it."""

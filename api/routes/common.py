@@ -1,18 +1,22 @@
 """What the routes share: access to the open service, how an upload is documented, and which problems it may
 meet."""
 
+import base64
 from collections.abc import Callable
+from datetime import UTC
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
-from api import errors
+from api import errors, idempotency
 from api.errors import Kind
 from api.fetch import Fetcher
-from api.schemas import Problem, UrlInput
+from api.schemas import Problem, UrlInput, content_id_hex
 from api.service import Service
 from api.upload import FORM_FIELD, media_type_of, read_json, read_upload
 from api.workers import Workers, while_connected
+from registry import Generation
+from registry.log import Receipt
 
 T = TypeVar("T")
 
@@ -24,6 +28,31 @@ def open_service(request: Request) -> Service:
 
 
 OpenService = Annotated[Service, Depends(open_service)]
+
+RequestText = Annotated[
+    str | None,
+    Header(
+        alias=idempotency.HEADER,
+        pattern=f"^{idempotency.NAME.pattern}$",
+        description="What you call this request, such as a UUID; needs an API key.",
+    ),
+]
+
+ISSUED_HEADERS: dict[str, Any] = {
+    "Earmark-Generation-Id": {"schema": {"type": "string", "format": "uuid"}},
+    "Earmark-Content-Id": {"schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"}},
+    "Earmark-Created-At": {"schema": {"type": "string", "format": "date-time"}},
+    "Earmark-Receipt": {
+        "description": "Base64 of a C2SP tlog-proof: keep it; with the audio and the log's public key it "
+        "shows offline that this file was issued here.",
+        "schema": {"type": "string", "contentEncoding": "base64"},
+    },
+    idempotency.REPLAYED: {
+        "description": "`true` when this answer was first given to an earlier request.",
+        "schema": {"type": "string"},
+    },
+}
+"""Of every answer that is marked audio, as the document describes them."""
 
 UPLOAD: dict[str, Any] = {
     "requestBody": {
@@ -61,6 +90,16 @@ UPLOAD_KINDS = (
     errors.UNAVAILABLE,
     errors.LOG_UNAVAILABLE,
 )
+
+
+def issued_headers(generation: Generation, receipt: Receipt) -> dict[str, str]:
+    """The same for one generation."""
+    return {
+        "Earmark-Generation-Id": str(generation.generation_id),
+        "Earmark-Content-Id": content_id_hex(generation.content_id),
+        "Earmark-Created-At": generation.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "Earmark-Receipt": base64.b64encode(receipt.encode()).decode(),
+    }
 
 
 def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:

@@ -27,9 +27,11 @@ async def get_liveness() -> Alive:
 )
 async def get_readiness(request: Request, service: OpenService, response: Response) -> Readiness:
     """The database answers, the index is replayed, the key is loaded, the disk has room, and the model
-    speaks; without a model `chat` is "off", which is no failure."""
+    speaks; without a model `chat` is "off" and without a voice `voice`, which is no failure."""
     room: Room | None = request.app.state.room
-    readiness = await to_thread.run_sync(service.readiness, room.state if room else "off")
+    readiness = await to_thread.run_sync(
+        service.readiness, room.state if room else "off", "ok" if request.app.state.booth else "off"
+    )
     if readiness.status != "ready":
         response.status_code = 503
     return readiness

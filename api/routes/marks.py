@@ -1,16 +1,23 @@
 """POST /v1/marks: audio in, marked audio out."""
 
-import base64
-from datetime import UTC
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api import errors, idempotency
 from api.idempotency import Reply
 from api.marking import ORIGIN_TEXT, MarkedFile, Origin
 from api.routes.access import SCOPE_KINDS, Marker
-from api.routes.common import UPLOAD, UPLOAD_KINDS, OpenService, problems, with_upload
+from api.routes.common import (
+    ISSUED_HEADERS,
+    UPLOAD,
+    UPLOAD_KINDS,
+    OpenService,
+    RequestText,
+    issued_headers,
+    problems,
+    with_upload,
+)
 
 router = APIRouter(tags=["marks"])
 
@@ -18,32 +25,10 @@ OriginText = Annotated[
     str, Query(pattern=f"^{ORIGIN_TEXT.pattern}$", description="Public; never put personal data here.")
 ]
 
-RequestText = Annotated[
-    str | None,
-    Header(
-        alias=idempotency.HEADER,
-        pattern=f"^{idempotency.NAME.pattern}$",
-        description="What you call this request, such as a UUID; needs an API key.",
-    ),
-]
-
 _MARKED = {
     "description": "The marked audio, in the container that came where it can be written, else WAV.",
     "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}},
-    "headers": {
-        "Earmark-Generation-Id": {"schema": {"type": "string", "format": "uuid"}},
-        "Earmark-Content-Id": {"schema": {"type": "string", "pattern": "^[0-9a-f]{12}$"}},
-        "Earmark-Created-At": {"schema": {"type": "string", "format": "date-time"}},
-        "Earmark-Receipt": {
-            "description": "Base64 of a C2SP tlog-proof: keep it; with the audio and the log's public key it "
-            "shows offline that this file was issued here.",
-            "schema": {"type": "string", "contentEncoding": "base64"},
-        },
-        idempotency.REPLAYED: {
-            "description": "`true` when this answer was first given to an earlier request.",
-            "schema": {"type": "string"},
-        },
-    },
+    "headers": ISSUED_HEADERS,
 }
 
 
@@ -91,14 +76,4 @@ async def create_mark(
 
 
 def _reply(marked: MarkedFile) -> Reply:
-    return Reply(marked.media_type, _headers(marked), marked.data)
-
-
-def _headers(marked: MarkedFile) -> dict[str, str]:
-    created_at = marked.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return {
-        "Earmark-Generation-Id": str(marked.generation_id),
-        "Earmark-Content-Id": marked.content_id_hex,
-        "Earmark-Created-At": created_at,
-        "Earmark-Receipt": base64.b64encode(marked.receipt.encode()).decode(),
-    }
+    return Reply(marked.media_type, issued_headers(marked.generation, marked.receipt), marked.data)

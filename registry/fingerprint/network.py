@@ -50,7 +50,7 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-        y = self.narrow(functional.gelu(self.widen(y), approximate="tanh"))
+        y = self.narrow(functional.gelu(self.widen(y)))
         changed: torch.Tensor = y.permute(0, 3, 1, 2)
         return x + changed
 
@@ -83,5 +83,5 @@ class FingerprintNetwork(nn.Module):
         x = self.stage1(self.patches(x))
         x = self.stage2(self.down1(x))
         x = self.stage3(self.down2(x))
-        x = functional.gelu(self.squeeze(x), approximate="tanh")
+        x = functional.gelu(self.squeeze(x))
         return functional.normalize(self.head(x.reshape(B, -1)), dim=1)

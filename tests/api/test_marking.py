@@ -95,7 +95,7 @@ def test_an_origin_that_does_not_fit_is_refused(text: str) -> None:
 
 def test_an_origin_is_what_the_registry_then_says(server: Server) -> None:
     marked = server.service.mark_file(recording("eltocino"), Origin("Acme TTS", "2.1.0+cpu", "voice/en@1a2b"))
-    record = server.service.generation(marked.generation_id)
+    record = server.service.generation(marked.generation.generation_id)
     assert (record.system, record.system_version, record.model) == ("Acme TTS", "2.1.0+cpu", "voice/en@1a2b")
     assert record.state is GenerationState.COMPLETE
     assert record.content_id == marked.content_id_hex

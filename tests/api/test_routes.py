@@ -125,7 +125,15 @@ def test_livez_needs_no_database_and_readyz_says_what_is_wrong(
 ) -> None:
     assert server.client.get("/readyz").json() == {
         "status": "ready",
-        "checks": {"key": "ok", "database": "ok", "index": "ok", "log": "ok", "disk": "ok", "chat": "off"},
+        "checks": {
+            "key": "ok",
+            "database": "ok",
+            "index": "ok",
+            "log": "ok",
+            "disk": "ok",
+            "chat": "off",
+            "voice": "off",
+        },
     }
 
     def away(*_: object, **__: object) -> None:
@@ -143,9 +151,9 @@ def test_the_document_names_every_route_once_and_its_problems(server: Server) ->
     operations = [one for path in document["paths"].values() for one in path.values()]
     names = [one["operationId"] for one in operations]
     assert sorted(names) == [
-        "check_detection", "create_detection", "create_mark", "export_generations", "get_checkpoint",
-        "get_generation", "get_liveness", "get_log_key", "get_metrics", "get_proof", "get_readiness",
-        "get_tile", "list_generations",
+        "check_detection", "create_detection", "create_generation", "create_mark", "export_generations",
+        "get_checkpoint", "get_generation", "get_liveness", "get_log_key", "get_metrics", "get_proof",
+        "get_readiness", "get_tile", "list_generations",
     ]  # fmt: skip
     for name in ("create_detection", "create_mark"):
         (operation,) = [one for one in operations if one["operationId"] == name]

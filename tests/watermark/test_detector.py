@@ -154,6 +154,22 @@ def test_two_marked_recordings_in_one_file_give_both_ids(
     assert result.segments[1].start_s == pytest.approx(8.0, abs=0.4)
 
 
+def test_pieces_too_short_to_read_alone_are_read_together(
+    detector: Detector, voices: dict[str, Floats], marked: dict[str, Floats]
+) -> None:
+    """Who quotes speech takes pieces of it, in an order of their own."""
+    stranger, ours = voices["kathleen_1"], marked["kerstin_1"]
+    pieces = [ours[start : start + 24_000] for start in (150_000, 30_000, 210_000)]
+    assert [detector.detect(piece_T, 24_000).payload for piece_T in pieces] == [None] * 3
+    pauses = np.split(stranger[: 3 * 72_000], 3)
+    spliced = np.concatenate([wav for pair in zip(pauses, pieces, strict=True) for wav in pair])
+    result = detector.detect(spliced, 24_000)
+    assert result.payload == CONTENT_ID
+    named = [segment for segment in result.segments if segment.payload == CONTENT_ID]
+    assert len(named) >= 2
+    assert all(min(abs(segment.start_s - start_s) for start_s in (3, 7, 11)) < 0.4 for segment in named)
+
+
 def test_a_transplanted_mark_decodes_and_is_the_callers_to_judge(
     detector: Detector, voices: dict[str, Floats], marked: dict[str, Floats]
 ) -> None:

@@ -2,12 +2,14 @@
 
 The order, with the numbers used below:
 (1) features; too little audible audio is inconclusive;
-(2) the pilot is searched in windows of 5 s and in the whole, the best z is paid for by all trials;
+(2) the pilot is searched in windows of 5 s and 2.5 s and in the whole, the best z is paid for by all trials;
 (3) only when it is not there, other speeds, tempos and pitches are tried (resync.py). Both stages share the
 false alarms, nine parts in ten to (2), so that what needs no search loses nothing to it;
 (4) the tempo of a mark found in (3) is made exact by how its offset drifts from window to window;
 (5) windows that agree on an offset are one track, a track is one marked recording;
-(6) the payload of a track is read from all of its tiles, and counts when its tag verifies;
+(6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
+counts when its tag verifies; tracks that are too short for that are read together, the strongest first, as
+parts of one recording in another order;
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
 Cost: linear in the audio, about 0.002 of its duration on one core, and 0.2 s for each window of (3), of
@@ -29,6 +31,7 @@ from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_FRAMES, SAMPLE_RATE_HZ,
 from watermark.keyed.resync import ResyncSearch
 from watermark.keyed.search import (
     NUM_OFFSETS,
+    WINDOW_FRAMES,
     PilotSearch,
     Sync,
     false_alarm_probability,
@@ -46,6 +49,7 @@ MAX_FALSE_ALARM_PROBABILITY = 1e-3
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the search 0.4 of z, half would cost every mark 0.15
 MIN_AUDIBLE_S = 1.0
 _SAME_TRACK_FRAMES = 3  # 15 ms: offsets of one recording drift with the clocks of what recorded it
+FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
 _TRACKS_READ = 8  # loudest first; audio spliced from more recordings is reported by its best ones
 
 
@@ -54,6 +58,7 @@ class Track:
     """Windows that agree on an offset: `sync` is the best of them, the frames run from first to last."""
 
     sync: Sync
+    offset_frames: int  # as `sync` has it, or a frame beside
     first_frame: int
     end_frame: int
 
@@ -109,7 +114,7 @@ class KeyedDetector:
         # (4)
         warp = self._resync.refined(wav_T, hit)
         features_FK = features.tile_features(wav_T, warp)
-        drift = _drift([sync for sync in self._syncs(features_FK)[:-1] if sync.z >= plain.limit])
+        drift = _drift([sync for sync in self._syncs(features_FK) if sync.z >= plain.limit])
         if abs(drift) * len(features_FK) > 1:
             warp = replace(warp, tempo=warp.tempo * (1 + drift))
             features_FK = features.tile_features(wav_T, warp)
@@ -123,8 +128,8 @@ class KeyedDetector:
         limit = threshold(MAX_FALSE_ALARM_PROBABILITY, len(syncs) * NUM_OFFSETS)
         strong = [sync for sync in syncs if sync.z >= limit] or [max(syncs, key=lambda sync: sync.z)]
         segments: list[MarkSegment] = []
-        for track in _tracks(strong):
-            segments += self._read(features_FK, track)
+        for track, content_id in self._read(features_FK, _tracks(strong)):
+            segments += self._spans(features_FK, track, content_id)
         segments = spans.without_overlap(segments)
         named = [segment for segment in segments if segment.payload is not None]
         longest = max(named, key=lambda s: s.end_s - s.start_s, default=None)
@@ -135,42 +140,77 @@ class KeyedDetector:
         )
         return Detection(Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp)
 
-    def _read(self, features_FK: Floats, track: Track) -> list[MarkSegment]:
-        """Return the spans of one track, with its payload where one verifies."""
-        content_id, offset = None, track.sync.offset_frames
-        # The best offset first, then its neighbours: in three tries a random word verifies with 3 / 65536.
-        for shift in (0, 1, -1):
-            soft = self.soft_bits(features_FK, replace(track.sync, offset_frames=offset + shift), track)
-            content_id = payload.decode(self._key, soft)
+    def _read(self, features_FK: Floats, tracks: list[Track]) -> list[tuple[Track, int | None]]:
+        """Return each track, its offset made exact, with its payload where one verifies (6)."""
+        read = [self._read_alone(features_FK, track) for track in tracks]
+        unread = [i for i, (_, content_id) in enumerate(read) if content_id is None]
+        folds = {
+            i: self._folded(features_FK, tracks[i], self._marked_parts(features_FK, tracks[i]))
+            for i in unread
+        }
+        for num in range(2, len(unread) + 1):
+            together = unread[:num]
+            folded = np.sum([folds[i] for i in together], axis=0)
+            content_id = self._decoded(folded)
             if content_id is not None:
-                offset += shift
+                for i in together:
+                    read[i] = (tracks[i], content_id)
                 break
+        return read
+
+    def _read_alone(self, features_FK: Floats, track: Track) -> tuple[Track, int | None]:
+        # All of it at the best offset and its neighbours, then what the pilot shows to be marked, where the
+        # rest is somebody else's: in four tries a random word verifies with 4 / 65536.
+        for shift in (0, 1, -1):
+            moved = replace(track, offset_frames=track.offset_frames + shift)
+            content_id = self._decoded(
+                self._folded(features_FK, moved, [(track.first_frame, track.end_frame)])
+            )
+            if content_id is not None:
+                return moved, content_id
+        parts = self._marked_parts(features_FK, track)
+        return track, self._decoded(self._folded(features_FK, track, parts))
+
+    def _decoded(self, folded_MK: Floats) -> int | None:
+        return payload.decode(self._key, self._soft_bits(folded_MK))
+
+    def _marked_parts(self, features_FK: Floats, track: Track) -> list[tuple[int, int]]:
+        """Return the frames, first and end, of each stretch in which the track's pilot stands out; all of the
+        track where none does."""
+        stretches = spans.find(features_FK, self._layout.pilot, track.offset_frames % PERIOD_FRAMES, None)
+        frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
+        return frames or [(track.first_frame, track.end_frame)]
+
+    def _spans(self, features_FK: Floats, track: Track, content_id: int | None) -> list[MarkSegment]:
+        """Return where the track's mark stands (7)."""
         if content_id is None:
             signs_MK = self._layout.pilot
         else:
             signs_MK = self._layout.with_payload(payload.encode(self._key, content_id))
-        found = spans.find(features_FK, signs_MK, offset % PERIOD_FRAMES, content_id)
+        found = spans.find(features_FK, signs_MK, track.offset_frames % PERIOD_FRAMES, content_id)
         # A mark so weak that no stretch of it stands out is reported by the window that found it.
         return found or [spans.window(track.sync, content_id)]
 
-    def soft_bits(self, features_FK: Floats, sync: Sync, track: Track) -> Floats:
+    def _folded(self, features_FK: Floats, track: Track, parts: list[tuple[int, int]]) -> Floats:
+        """Return the sum of the tiles within the parts in each tile of the track's period [128, K]."""
+        phase = -track.offset_frames % TILE_FRAMES
+        folded = np.sum([fold(features_FK[first:end], phase, first) for first, end in parts], axis=0)
+        return np.roll(folded, (track.offset_frames + phase) // TILE_FRAMES, axis=0)
+
+    def _soft_bits(self, folded_MK: Floats) -> Floats:
         """Return the soft value of each coded bit [256]; without a mark each has mean 0 and variance 1."""
-        part = features_FK[track.first_frame : track.end_frame]
-        phase = -sync.offset_frames % TILE_FRAMES
-        folded = fold(part, phase, track.first_frame)
-        row = (sync.offset_frames + phase) // TILE_FRAMES
-        folded = np.roll(folded, row, axis=0)  # row m is now row m of the period
         carrier = self._layout.role != geometry.PILOT
         bit = self._layout.role[carrier]
-        soft = np.bincount(bit, (folded * self._layout.sign)[carrier], payload.CODED_BITS)
-        energy = np.bincount(bit, (folded**2)[carrier], payload.CODED_BITS)
+        soft = np.bincount(bit, (folded_MK * self._layout.sign)[carrier], payload.CODED_BITS)
+        energy = np.bincount(bit, (folded_MK**2)[carrier], payload.CODED_BITS)
         return np.asarray(soft / np.sqrt(energy.mean() + 1e-9), np.float32)
 
 
 def _drift(syncs: list[Sync]) -> float:
-    """Return by how many frames the offset moves per frame, over windows in the order of time."""
+    """Return by how many frames the offset moves per frame, over the windows of 5 s."""
     moved = passed = 0
-    for before, after in pairwise(syncs):
+    long = [sync for sync in syncs if sync.num_frames == WINDOW_FRAMES]
+    for before, after in pairwise(long):
         by = (after.offset_frames - before.offset_frames + PERIOD_FRAMES // 2) % PERIOD_FRAMES
         by -= PERIOD_FRAMES // 2
         if abs(by) <= _SAME_TRACK_FRAMES:  # more is a cut, not a drift
@@ -187,8 +227,8 @@ def _tracks(syncs: list[Sync]) -> list[Track]:
             apart = abs((sync.offset_frames - track.sync.offset_frames + 256) % PERIOD_FRAMES - 256)
             if apart <= _SAME_TRACK_FRAMES:
                 first = min(track.first_frame, sync.first_frame)
-                tracks[i] = Track(track.sync, first, max(track.end_frame, end))
+                tracks[i] = replace(track, first_frame=first, end_frame=max(track.end_frame, end))
                 break
         else:
-            tracks.append(Track(sync, sync.first_frame, end))
+            tracks.append(Track(sync, sync.offset_frames, sync.first_frame, end))
     return tracks[:_TRACKS_READ]

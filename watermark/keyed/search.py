@@ -25,8 +25,7 @@ NUM_OFFSETS = PERIOD_FRAMES  # 512 places where the period may start, 5 ms apart
 # The tail is exact for random keys, but a probability below this would claim more than any machine, file or
 # pseudo-random function has been checked for.
 MIN_PROBABILITY = 1e-12
-WINDOW_TILES = 250  # 5 s
-WINDOW_HOP_TILES = 125  # 2.5 s
+WINDOW_FRAMES = 250 * TILE_FRAMES  # 5 s
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,14 @@ def threshold(false_alarm_probability: float, num_trials: float) -> float:
 
 
 def windows(num_frames: int) -> list[tuple[int, int]]:
-    """Return the (first, count) frames of each window searched: 5 s every 2.5 s, and all of it."""
-    whole = (0, num_frames)
-    size, hop = WINDOW_TILES * TILE_FRAMES, WINDOW_HOP_TILES * TILE_FRAMES
+    """Return the (first, count) frames of each window searched: 5 s every 2.5 s, 2.5 s every 1.25 s, and all
+    of it; the short ones are for pieces that are shorter than 5 s."""
+    size, hop = WINDOW_FRAMES, WINDOW_FRAMES // 2
     if num_frames < size + hop:
-        return [whole]
-    return [(start, size) for start in range(0, num_frames - size + 1, hop)] + [whole]
+        return [(0, num_frames)]
+    long = [(start, size) for start in range(0, num_frames - size + 1, hop)]
+    short = [(start, hop) for start in range(0, num_frames - hop + 1, hop // 2)]
+    return [*long, *short, (0, num_frames)]
 
 
 def fold(features_FK: Floats, phase: int, first_frame: int = 0) -> Floats:

@@ -39,7 +39,8 @@ def test_no_probability_is_claimed_beyond_what_was_checked() -> None:
 
 def test_short_audio_is_one_window_and_long_audio_overlapping_ones() -> None:
     assert windows(1000) == [(0, 1000)]
-    assert windows(1500) == [(0, 1000), (500, 1000), (0, 1500)]
+    short = [(first, 500) for first in (0, 250, 500, 750, 1000)]
+    assert windows(1500) == [(0, 1000), (500, 1000), *short, (0, 1500)]
 
 
 def test_fold_adds_rows_one_period_apart() -> None:
