@@ -47,7 +47,7 @@ LONGEST_PAUSE_S = 2.0
 RECOVERY_LIMIT_S = 120.0
 KINDS = {"writer": 0.5, "backend": 0.25, "immediate stop": 0.15, "main process": 0.1}  # shares of the kills
 REBUILD_SHARE = 0.1  # of what a writer does
-LENGTHS_S = (2.0, 12.0)
+LENGTHS_S = (5.0, 12.0)  # less is too little to be told among tens of thousands of windows
 
 
 def main() -> None:

@@ -92,6 +92,10 @@ class SegmentStore:
         except (OSError, ValueError) as exc:
             raise IndexUnavailable(f"the segment {path} is damaged: {exc}") from exc
 
+    def holds(self, segment: Segment) -> bool:
+        """Whether the segment has a file and it is there."""
+        return segment.sha256 is not None and (self.folder / f"{segment.sha256}{_ENDING}").exists()
+
     def put(self, segment: Segment) -> Segment:
         """Write a segment (1); returns what was written, mapped. Raises `IndexUnavailable`."""
         content = segment.dump()

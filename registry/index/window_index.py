@@ -240,7 +240,8 @@ class WindowIndex:
         self.num_foreign = manifest.num_foreign + sum(entry.num_foreign for entry in self._hot.entries)
 
     def _publish(self, store: SegmentStore) -> None:
-        segments = [segment if segment.sha256 else store.put(segment) for segment in self.segments]
+        # A file of ours may be gone: another process that rebuilt at a lower position has published since.
+        segments = [segment if store.holds(segment) else store.put(segment) for segment in self.segments]
         names = tuple(str(segment.sha256) for segment in segments)
         store.publish(Manifest(self.position, self.num_foreign, self.weights_sha256, names))
         self._use(segments, self.position)

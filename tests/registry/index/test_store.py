@@ -157,6 +157,23 @@ def test_processes_that_share_a_folder_end_with_the_same_segments(tmp_path: Path
         assert len(names & set(manifest.segments)) >= len(names) - 1
 
 
+def test_a_rebuild_of_another_process_takes_no_file_from_us(tmp_path: Path) -> None:
+    """Its snapshot may be older than what we have sealed, and its list does not name our files.
+
+    Found by benchmarks.registry_kills: our next list named files that were gone.
+    """
+    index = filled(tmp_path, BIG[:40])
+    rebuilt = WindowIndex(WEIGHTS, hot_windows=SMALL_HOT, store=SegmentStore(tmp_path))
+    rebuilt.fill(30, np.concatenate([one.codes_ND for one in BIG[:30]]), [BIG[:30]])
+    assert opened(tmp_path).position == 30
+    for one in BIG[40:]:
+        index.apply([one])
+    again = opened(tmp_path)
+    again.apply(BIG)
+    rebuilt.apply(BIG)
+    assert places(again) == places(index) == places(rebuilt) == IN_MEMORY
+
+
 def test_windows_of_other_weights_are_counted_over_a_restart(tmp_path: Path) -> None:
     """In segments and in what is hot."""
     foreign = [change(n, n, weights="cd" * 32) for n in (100, 101)]
