@@ -26,6 +26,7 @@ import httpx
 import torch
 
 import api.detection
+from api.allocator import keep_freed_memory
 from api.demo.server import running_server
 from api.service import Service
 from api.settings import Settings
@@ -142,6 +143,7 @@ def _stages(num_requests: int) -> dict[str, float]:
         folder.chmod(0o711)  # PostgreSQL's account must pass through (api/demo/server.py)
         service = stack.enter_context(Service.open(Settings(data_dir=folder / "data")))
         torch.set_num_threads(service.settings.torch_threads)  # as `serve` does
+        keep_freed_memory()
         marked = service.mark_file(_clip("kathleen_1")).data
         for path in sorted(ASSETS.glob("*.flac")):
             service.mark_file(path.read_bytes())

@@ -59,10 +59,11 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
     import uvicorn
 
-    from api import logs
+    from api import allocator, logs
     from api.app import UVICORN_OPTIONS, create_app
 
     logs.configure()
+    allocator.keep_freed_memory()
     app = _with_short_start_errors(create_app(chosen))
     config = uvicorn.Config(
         app,
