@@ -190,13 +190,13 @@ def _attributed(
 def _with_standing(
     registry: Registry, judgement: Judgement, issued: Generation | None
 ) -> tuple[Judgement, GenerationFacts | None]:
-    """Whose audio it is stays true when it was revoked, and whoever asks must hear of that too."""
+    """Whose audio it is stays true when it was withdrawn, and whoever asks must hear of that too."""
     if issued is None:
         return judgement, None
     standing = registry.standing([issued.generation_id])[issued.generation_id]
-    if standing.revoked_at is not None:
-        revoked = f"It was revoked on {standing.revoked_at:%Y-%m-%d}; the log says why."
-        judgement = replace(judgement, reason=f"{judgement.reason} {revoked}")
+    if standing.withdrawn_at is not None:
+        withdrawn = f"It was withdrawn on {standing.withdrawn_at:%Y-%m-%d}; the log says why."
+        judgement = replace(judgement, reason=f"{judgement.reason} {withdrawn}")
     return judgement, GenerationFacts.of(issued, standing)
 
 

@@ -131,8 +131,8 @@ class GenerationFacts(_Model):
     system: str
     system_version: str
     model: str
-    revoked_at: datetime | None = Field(
-        description="When it was withdrawn, or said to have been issued in error; null: never."
+    withdrawn_at: datetime | None = Field(
+        description="When it was withdrawn, for the reason that the log gives; null: never."
     )
 
     @classmethod
@@ -257,5 +257,5 @@ def _facts(generation: Generation, standing: Standing) -> dict[str, Any]:
         "system": generation.system,
         "system_version": generation.system_version,
         "model": generation.model,
-        "revoked_at": standing.revoked_at,
+        "withdrawn_at": standing.withdrawn_at,
     }

@@ -205,6 +205,6 @@ class Service:
 
 def open_registry(settings: Settings) -> Registry:
     """The registry of these settings, with its log in the data folder, wherever the database is."""
-    url = settings.database_url
-    location = url.get_secret_value() if url else settings.data_dir
-    return Registry.open(location, log_files=LogFiles.in_folder(settings.data_dir, settings.log_signed_file))
+    return Registry.open(
+        settings.location, log_files=LogFiles.in_folder(settings.data_dir, settings.log_signed_file)
+    )

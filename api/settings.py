@@ -140,6 +140,11 @@ class Settings(BaseSettings):
     """After SIGTERM, how long requests that have begun may take to end."""
 
     @property
+    def location(self) -> Path | str:
+        """Where the registry is: the URL of its database, or the data folder; may hold a password."""
+        return self.database_url.get_secret_value() if self.database_url else self.data_dir
+
+    @property
     def server_secret_path(self) -> Path:
         """Where the server's secret is read, and written on first use."""
         return self.server_secret_file or self.data_dir / "keys" / "server.secret"

@@ -10,11 +10,9 @@ benchmarks/results/log_kills.json.
 
 import argparse
 import contextlib
-import logging
-import os
+import functools
 import random
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +23,7 @@ from uuid import UUID
 from api.marking import Origin
 from api.service import Service
 from api.settings import Settings
+from benchmarks import kills
 from benchmarks.report import write
 from registry import GenerationState, RegistryError
 from registry.log import Receipt
@@ -56,24 +55,27 @@ def run(folder: Path, num_kills: int, seed: int = 0) -> dict[str, Any]:
     """Kill so many times, let everything come to rest, and count what was promised and what was broken."""
     data_dir, released = folder / "data", folder / "released"
     released.mkdir(parents=True)
-    _create(data_dir)
+    # Keys and cluster, in a process of its own: this one forks, and must have no threads.
+    opened = kills.run_to_the_end(lambda: Service.open(Settings(data_dir=data_dir)).close())
+    assert opened, "the service does not start"
     rng = random.Random(seed)
-    writers = [_start_writer(data_dir, released) for _ in range(NUM_WRITERS)]
+    write_for_ever = functools.partial(_write, data_dir, released)
+    writers = [kills.start(write_for_ever) for _ in range(NUM_WRITERS)]
     killed = {"writer": 0, "database": 0}
     for _ in range(num_kills):
         if rng.random() < AT_WORK_SHARE:
             _next_release(released)
         time.sleep(rng.uniform(0.0, LONGEST_PAUSE_S))
-        if rng.random() < DATABASE_SHARE and _kill_database(data_dir):
+        if rng.random() < DATABASE_SHARE and kills.signal_postmaster(data_dir):
             killed["database"] += 1
         else:
             # The next writer starts the database again when it was the last one's.
             place = rng.randrange(NUM_WRITERS)
-            _kill(writers[place])
-            writers[place] = _start_writer(data_dir, released)
+            kills.kill(writers[place])
+            writers[place] = kills.start(write_for_ever)
             killed["writer"] += 1
     for writer in writers:
-        _kill(writer)
+        kills.kill(writer)
     return {"kills": killed, **check(data_dir, released)}
 
 
@@ -109,34 +111,11 @@ def _no_samples() -> bytes:
     return bytes(32)
 
 
-def _create(data_dir: Path) -> None:
-    """Keys and cluster, in a process of its own: this one forks, and must have no threads."""
-    child = os.fork()
-    if not child:
-        try:
-            Service.open(Settings(data_dir=data_dir)).close()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0, "the service does not start"
-
-
 def _next_release(released: Path) -> None:
     before = len(list(released.glob("*.tlog-proof")))
     deadline_s = time.monotonic() + RELEASE_LIMIT_S
     while len(list(released.glob("*.tlog-proof"))) == before and time.monotonic() < deadline_s:
         time.sleep(0.01)
-
-
-def _start_writer(data_dir: Path, released: Path) -> int:
-    child = os.fork()
-    if child:
-        return child
-    try:
-        logging.disable()  # the errors of a database that is killed are what is wanted
-        _write(data_dir, released)
-    finally:
-        os._exit(1)
 
 
 def _write(data_dir: Path, released: Path) -> None:
@@ -152,21 +131,6 @@ def _write(data_dir: Path, released: Path) -> None:
                 partial.write_bytes(marked.receipt.encode())
                 partial.replace(name.with_suffix(".tlog-proof"))
         time.sleep(0.1)
-
-
-def _kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-
-
-def _kill_database(data_dir: Path) -> bool:
-    """False when none runs now."""
-    try:
-        pid = int((data_dir / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGKILL)
-    except (OSError, ValueError, IndexError):
-        return False
-    return True
 
 
 if __name__ == "__main__":

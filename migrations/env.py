@@ -17,6 +17,7 @@ context.configure(connection=connection)
 with context.begin_transaction():
     # Another process may be migrating for a while; nobody waits behind this lock but other openers.
     connection.execute(text("SET LOCAL lock_timeout = '300s'"))
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:a, :b)"), {"a": LOCK_SPACE, "b": LOCK_MIGRATIONS})
     # A table lock that waits also blocks everyone who comes after it: give up soon and say so.
     connection.execute(text("SET LOCAL lock_timeout = '4s'"))

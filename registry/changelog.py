@@ -7,21 +7,36 @@ position, and PostgreSQL releases that lock after the commit has become visible.
 position p, no position below p can appear later, and `position > p` never skips a row. Positions have gaps
 (an insert that is rolled back keeps its number) and start at 1; 0 means "nothing replayed yet".
 
+Old positions are dropped by `retain`; who asks for what lies behind one of them is told to start from a
+snapshot: `everything`, the table itself, which always holds all of it.
+
 Source: AcoustID server (2026), fingerprint changelog. tests/registry/test_changelog.py holds the order with
-two connections. Not covered: deletions, there are none; retention, the log is kept for good.
+two connections. Not covered: deletions of fingerprints, there are none.
 """
 
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, Select, func, select, tuple_
 
-from registry.errors import UnknownGeneration
-from registry.tables import EMBEDDING_WIDTH, ChangelogRow, FingerprintRow, FpModelRow, GenerationRow
+from registry.errors import StartFromSnapshot, UnknownGeneration
+from registry.tables import (
+    EMBEDDING_WIDTH,
+    ChangelogFloorRow,
+    ChangelogRow,
+    FingerprintRow,
+    FpModelRow,
+    GenerationRow,
+)
 
+CHANGELOG_KEPT = timedelta(days=60)
+"""How far back a replica may have fallen and still catch up by replay."""
+PARTITION_POSITIONS = 1 << 20  # twin: migrations/versions/0004_changelog_partitions.py
 BATCH_ROWS = 512  # a row is one second of speech or one whole utterance: 0.1 to 20 MB a batch
 
 
@@ -51,42 +66,55 @@ class GenerationCodes:
 def read(connection: Connection, after: int, limit: int = BATCH_ROWS) -> list[Change]:
     """Changes with `position > after`, lowest first, at most `limit`; an empty list means "up to date".
 
-    Safe to call from any number of connections at once. Never keep the transaction open while waiting.
+    Safe to call from any number of connections at once. Never keep the transaction open while waiting. Raises
+    `StartFromSnapshot` when something behind `after` was dropped.
     """
     statement = (
-        select(
-            ChangelogRow.position,
-            GenerationRow.ordinal,
-            GenerationRow.generation_id,
-            FingerprintRow.first_window,
-            FingerprintRow.num_windows,
-            FingerprintRow.codes,
-            FingerprintRow.informative,
-            FpModelRow.weights_sha256,
-        )
+        _windows(ChangelogRow.position)
         .join(
-            FingerprintRow,
+            ChangelogRow,
             (FingerprintRow.generation_ordinal == ChangelogRow.generation_ordinal)
             & (FingerprintRow.first_window == ChangelogRow.first_window),
         )
-        .join(GenerationRow, GenerationRow.ordinal == FingerprintRow.generation_ordinal)
-        .join(FpModelRow, FpModelRow.fp_model_id == FingerprintRow.fp_model_id)
         .where(ChangelogRow.position > after)
         .order_by(ChangelogRow.position)
         .limit(limit)
     )
-    return [
-        Change(
-            position=row.position,
-            generation_ordinal=row.ordinal,
-            generation_id=row.generation_id,
-            first_window=row.first_window,
-            codes_ND=unpack_codes(row.codes),
-            informative_N=unpack_informative(row.informative, row.num_windows),
-            weights_sha256=bytes(row.weights_sha256).hex(),
+    changes = [_change(row, row.position) for row in connection.execute(statement)]
+    # Asked last: what is dropped after the rows were read would be noticed, not missed.
+    floor = _floor(connection)
+    if after < floor:
+        raise StartFromSnapshot(f"the changelog begins behind position {floor}, and {after} was asked for")
+    return changes
+
+
+def everything(connection: Connection, batch_rows: int = BATCH_ROWS) -> Iterator[list[Change]]:
+    """Every window there is, by generation, in batches; as changes of `last_position`.
+
+    In one `Database.snapshot`, since positions are commit order: it sees exactly what was committed up to its
+    last position, and a replay goes on from there.
+    """
+    position = last_position(connection)
+    key = tuple_(FingerprintRow.generation_ordinal, FingerprintRow.first_window)
+    after = tuple_(-1, -1)
+    while True:
+        statement = (
+            _windows()
+            .where(key > after)
+            .order_by(FingerprintRow.generation_ordinal, FingerprintRow.first_window)
+            .limit(batch_rows)
         )
-        for row in connection.execute(statement)
-    ]
+        rows = connection.execute(statement).all()
+        if not rows:
+            return
+        yield [_change(row, position) for row in rows]
+        after = tuple_(rows[-1].ordinal, rows[-1].first_window)
+
+
+def retain(connection: Connection, keep: timedelta = CHANGELOG_KEPT) -> int:
+    """Drop the partitions of the changelog whose every row is older than this, a day at least; how many."""
+    num_dropped: int = connection.execute(select(func.fingerprint_changelog_retain(keep))).scalar_one()
+    return num_dropped
 
 
 def replay(connection: Connection, after: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[Change]]:
@@ -98,7 +126,13 @@ def replay(connection: Connection, after: int, batch_rows: int = BATCH_ROWS) -> 
 
 def last_position(connection: Connection) -> int:
     """The highest committed position, 0 when nothing was ever fingerprinted."""
-    return connection.execute(select(func.coalesce(func.max(ChangelogRow.position), 0))).scalar_one()
+    highest: int | None = connection.execute(select(func.max(ChangelogRow.position))).scalar_one()
+    return _floor(connection) if highest is None else highest
+
+
+def last_ordinal(connection: Connection) -> int:
+    """The highest ordinal of any generation, 0 when there is none."""
+    return connection.execute(select(func.coalesce(func.max(GenerationRow.ordinal), 0))).scalar_one()
 
 
 def fetch_codes(connection: Connection, generation_ordinals: Iterable[int]) -> dict[int, GenerationCodes]:
@@ -138,6 +172,41 @@ def fetch_generation(connection: Connection, generation_id: uuid.UUID) -> Genera
     no_codes_ND = np.zeros((0, EMBEDDING_WIDTH), dtype=np.int8)
     empty = GenerationCodes(ordinal, generation_id, no_codes_ND, np.zeros(0, dtype=np.bool_))
     return fetch_codes(connection, [ordinal]).get(ordinal, empty)
+
+
+def _windows(*more: Any) -> Select[Any]:
+    """What a change is made of, from `fingerprint` and what it refers to."""
+    return (
+        select(
+            *more,
+            GenerationRow.ordinal,
+            GenerationRow.generation_id,
+            FingerprintRow.first_window,
+            FingerprintRow.num_windows,
+            FingerprintRow.codes,
+            FingerprintRow.informative,
+            FpModelRow.weights_sha256,
+        )
+        .select_from(FingerprintRow)
+        .join(GenerationRow, GenerationRow.ordinal == FingerprintRow.generation_ordinal)
+        .join(FpModelRow, FpModelRow.fp_model_id == FingerprintRow.fp_model_id)
+    )
+
+
+def _change(row: Row[Any], position: int) -> Change:
+    return Change(
+        position=position,
+        generation_ordinal=row.ordinal,
+        generation_id=row.generation_id,
+        first_window=row.first_window,
+        codes_ND=unpack_codes(row.codes),
+        informative_N=unpack_informative(row.informative, row.num_windows),
+        weights_sha256=bytes(row.weights_sha256).hex(),
+    )
+
+
+def _floor(connection: Connection) -> int:
+    return connection.execute(select(ChangelogFloorRow.position)).scalar_one()
 
 
 def pack_codes(codes_ND: NDArray[np.int8]) -> bytes:

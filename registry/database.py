@@ -18,11 +18,15 @@ from sqlalchemy.engine import URL, make_url
 
 from registry.errors import DatabaseUnavailable, DatabaseUnsupported
 
-SCHEMA_REVISION = "0003"  # twin: the newest file in migrations/versions
+SCHEMA_REVISION = "0004"  # twin: the newest file in migrations/versions
 OLDEST_SERVER = 15
 POOL_CONNECTIONS = 10  # for worker threads; beside these one for the owner's lock
 POOL_TIMEOUT_S = 10.0
-SESSION_SETTINGS = "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=30s"
+# No statement of ours needs a minute, and none waits for its caller inside a transaction: what does hangs.
+SESSION_SETTINGS = (
+    "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=30s "
+    "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+)
 
 _migrating = threading.Lock()  # Alembic keeps the running migration in module globals
 
@@ -58,6 +62,19 @@ class Database:
         """
         with self.translated(), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees the database as it was at its first statement, however long it reads.
+
+        Holds back vacuum meanwhile, and writes nothing. Raises `DatabaseUnavailable`.
+        """
+        with self.translated(), self.engine.connect() as connection:
+            reading = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            with reading.begin():
+                yield reading
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -110,6 +127,13 @@ class Database:
             config.attributes["connection"] = connection
             try:
                 command.upgrade(config, "head")
+            except exc.ProgrammingError as error:
+                if getattr(error.orig, "pgcode", None) != "42501":
+                    raise
+                raise DatabaseUnsupported(
+                    "the schema must be brought up to date by the role that owns it: run `earmark index "
+                    "status` once with that role's URL, then `earmark registry grant`"
+                ) from error
             except CommandError as error:
                 raise DatabaseUnsupported(
                     f"the schema of this database was made by a newer release of earmark ({error}): "

@@ -4,6 +4,7 @@ RegistryError
 ├── DatabaseUnavailable    try again: nothing was half done; the message says what to look at
 ├── DatabaseUnsupported    a person must act: wrong server version, wrong URL, schema from a newer release
 ├── DataFolderError        choose or repair the data folder; the message names the path
+├── StartFromSnapshot      the changelog no longer reaches back to this position: read the table instead
 ├── IndexUnavailable       rebuild the index (`earmark index rebuild`); the database is whole
 ├── WeightsUnavailable     the fingerprint network's weights are missing or do not match their hash
 ├── UnknownGeneration      no such generation in this registry
@@ -37,6 +38,10 @@ class DatabaseUnsupported(RegistryError):
 
 class DataFolderError(RegistryError):
     """The data folder, or the server inside it, cannot be used as it is."""
+
+
+class StartFromSnapshot(RegistryError):
+    """What lay behind this position was dropped; an empty answer would look like being up to date."""
 
 
 class IndexUnavailable(RegistryError):

@@ -82,7 +82,7 @@ def append(connection: Connection, generation_id: uuid.UUID, chunk: Chunk, num_s
     Windows that an earlier call has already written are skipped, so a repeated call adds nothing. Raises
     `UnknownGeneration`; `GenerationClosed` when windows are missing and it is no longer open.
     """
-    ordinal, state = _lock(connection, generation_id)
+    ordinal, state = lock(connection, generation_id)
     missing = _missing(connection, ordinal, chunk)
     if not len(missing.codes_ND):
         return
@@ -114,7 +114,7 @@ def finish(
 
     Raises `UnknownGeneration`; `GenerationClosed` when it was aborted, or was completed with other audio.
     """
-    ordinal, state = _lock(connection, generation_id)
+    ordinal, state = lock(connection, generation_id)
     if state is GenerationState.OPEN:
         _close(connection, ordinal, GenerationState.COMPLETE, num_samples=num_samples, pcm_sha256=pcm_sha256)
     generation = get(connection, generation_id)
@@ -127,7 +127,7 @@ def finish(
 
 def abort(connection: Connection, generation_id: uuid.UUID) -> Generation:
     """Close as aborted; what was appended stays searchable. Raises as `finish`."""
-    ordinal, state = _lock(connection, generation_id)
+    ordinal, state = lock(connection, generation_id)
     if state is GenerationState.COMPLETE:
         raise _closed(generation_id, state)
     if state is GenerationState.OPEN:
@@ -233,7 +233,8 @@ def _missing(connection: Connection, ordinal: int, chunk: Chunk) -> Chunk:
     return Chunk(first_window, chunk.codes_ND[skip:], chunk.informative_N[skip:], chunk.fp_model_id)
 
 
-def _lock(connection: Connection, generation_id: uuid.UUID) -> tuple[int, GenerationState]:
+def lock(connection: Connection, generation_id: uuid.UUID) -> tuple[int, GenerationState]:
+    """Its ordinal and state, which nobody changes until the transaction ends. Raises `UnknownGeneration`."""
     statement = (
         select(GenerationRow.ordinal, GenerationRow.state)
         .where(GenerationRow.generation_id == generation_id)

@@ -1,10 +1,12 @@
 """API keys as rows: their digest, what they may do, and until when; never the key itself.
 
     keys.insert(new) ; keys.find(digest) -> StoredKey | None ; keys.newest(limit) ; keys.revoke(key_id)
+    keys.purge(after)
 
 A key is looked up by its 32-byte digest, which nobody can choose without the server's secret, so that the
 look-up tells nothing by its timing. Whether a stored key is still valid, and what its scopes mean, is for
-`api` to say. Rows are never removed: who was revoked stays on record. Not covered: how a key looks, and its
+`api` to say. Rows are never removed: that a key was revoked stays on record, and whose it
+was goes with `purge`. Not covered: how a key looks, and its
 digest (api/access)."""
 
 from collections.abc import Sequence
@@ -21,6 +23,10 @@ from registry.tables import Base
 
 TOUCH_EVERY = timedelta(minutes=1)
 """How exact `last_used_at` is: a write for every request would cost more than the look-up itself."""
+
+DEAD_KEYS_KEPT = timedelta(days=90)
+"""How long it stays known whose key it was after it was revoked or expired."""
+PURGED_LABEL = "(purged)"
 
 
 class ApiKeyRow(Base):
@@ -118,6 +124,18 @@ class KeyStore:
         if row is None:
             raise UnknownKey(f"there is no key {key_id}; `earmark keys list` shows them")
         return _stored(row)
+
+    def purge(self, after: timedelta = DEAD_KEYS_KEPT) -> int:
+        """Forget label and last use of the keys that were revoked or expired longer ago than this; returns of
+        how many. The rest of the row stays, so that no other key ever gets the same name."""
+        died_at = func.least(ApiKeyRow.revoked_at, ApiKeyRow.expires_at)  # null when neither is set
+        statement = (
+            update(ApiKeyRow)
+            .where(died_at < func.clock_timestamp() - after, ApiKeyRow.label != PURGED_LABEL)
+            .values(label=PURGED_LABEL, last_used_at=None)
+        )
+        with self._database.transaction() as connection:
+            return connection.execute(statement).rowcount
 
 
 def _stored(row: Row[Any]) -> StoredKey:

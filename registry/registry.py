@@ -12,6 +12,8 @@ process. When the database restarts, calls raise `DatabaseUnavailable` until it 
 import logging
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, resample
-from registry import changelog, generations, matching
+from registry import changelog, generations, matching, roles
 from registry.changelog import GenerationCodes
 from registry.database import Database
 from registry.errors import LogDamaged, LogRefused, LogUnavailable, RegistryInputError
 from registry.fingerprint.windows import Fingerprinter
-from registry.keys import KeyStore
-from registry.log import LogFiles, Receipt, Standing, TransparencyLog, outbox
+from registry.keys import DEAD_KEYS_KEPT, KeyStore
+from registry.log import Kind, LogEntry, LogFiles, Receipt, Standing, TransparencyLog, outbox
 from registry.log.check import check
 from registry.log.rotation import rotate
 from registry.matching import MatchResult, Prepared
@@ -40,6 +42,15 @@ from registry.replies import ReplyStore
 log = logging.getLogger(__name__)
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 8_000, 768_000
+
+
+@dataclass(frozen=True)
+class Purged:
+    """Rows that `purge` emptied or removed."""
+
+    num_replies: int
+    num_keys: int
+    num_changelog_partitions: int
 
 
 class Registry:
@@ -98,14 +109,13 @@ class Registry:
         return registry
 
     def close(self) -> None:
-        """Save the index, leave the database, and stop the embedded server if nobody else uses it.
+        """Leave the database, and stop the embedded server if nobody else uses it.
 
         Recordings still open are then as if this process had died: aborted by the next recovery.
         """
         try:
             if self._log is not None:
                 self._log.close()
-            self.index.save()
         finally:
             self._owner.release()
             self._database.close()
@@ -213,9 +223,53 @@ class Registry:
             return generations.get_by_content_id(connection, content_id)
 
     def standing(self, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
-        """What the log says of each of these generations now: where it has it, and whether it was revoked."""
+        """What the log says of each of these generations now: where it is, and whether it was withdrawn."""
         with self._database.transaction() as connection:
             return outbox.standing(connection, generation_ids)
+
+    def withdraw(self, generation_id: uuid.UUID, reason: str) -> LogEntry:
+        """Say for good that a generation should not be relied on, and why; returns the public log entry.
+
+        Nothing is removed: its audio is still found, and each answer about it says since when it is
+        withdrawn. From the commit on, that is before the entry is public; a crash in between leaves an entry
+        that the next sequencer publishes. Of several withdrawals the first stays. `reason` is public: nothing
+        personal. Raises `UnknownGeneration`, `RegistryInputError`, and as `log.wait`.
+        """
+        if not reason.strip():
+            raise RegistryInputError("a withdrawal needs a reason: it is what the log will say")
+        log = self.log
+        with self._database.transaction() as connection:
+            generations.lock(connection, generation_id)  # of two who withdraw at once one writes the entry
+            entry = outbox.withdrawal(connection, generation_id)
+            body = {"text": reason}
+            entry_id = (
+                entry.entry_id
+                if entry is not None
+                else outbox.statement(connection, Kind.REVOCATION, body, generation_id)
+            )
+        return log.published(entry_id)
+
+    def purge(
+        self,
+        dead_keys_after: timedelta = DEAD_KEYS_KEPT,
+        changelog_after: timedelta = changelog.CHANGELOG_KEPT,
+    ) -> Purged:
+        """Remove what is not needed any more, and above all what names somebody; returns how much that was.
+
+        Replies that have outlived `REPLIES_LIVE`; label and last use of API keys that were revoked or expired
+        longer ago than `dead_keys_after`; the changelog older than `changelog_after` (a day at least), in
+        partitions of a million rows. One transaction each; a crash between leaves the rest for the next
+        purge. Generations name nobody and are kept. Raises `DatabaseUnavailable`.
+        """
+        num_replies, num_keys = self.replies.purge(), self.keys.purge(dead_keys_after)
+        with self._database.transaction() as connection:
+            return Purged(num_replies, num_keys, changelog.retain(connection, changelog_after))
+
+    def grant(self, role: str) -> None:
+        """Let a PostgreSQL role run a registry like this one, and not change what was released: see
+        `registry.roles`. Raises `RegistryInputError`, `DatabaseUnavailable`."""
+        with self._database.transaction() as connection:
+            roles.grant(connection, role)
 
     def generations(
         self, limit: int, after: uuid.UUID | None = None, wanted: GenerationFilter = EVERY_GENERATION

@@ -65,9 +65,7 @@ class ReplyStore:
         has outlived REPLIES_LIVE."""
         self._owner.hold()
         with self._database.transaction() as connection:
-            connection.execute(
-                delete(ReplyRow).where(ReplyRow.created_at < func.clock_timestamp() - REPLIES_LIVE)
-            )
+            _remove_old(connection)
             values = {**vars(name), "request_sha256": request_sha256, "owner": self._owner.number}
             taken = postgresql.insert(ReplyRow).values(values).on_conflict_do_nothing()
             if connection.execute(taken).rowcount:
@@ -100,11 +98,21 @@ class ReplyStore:
         with self._database.transaction() as connection:
             connection.execute(delete(ReplyRow).where(_is(name), ours))
 
+    def purge(self) -> int:
+        """Remove what has outlived REPLIES_LIVE, as every claim does; returns how many."""
+        with self._database.transaction() as connection:
+            return _remove_old(connection)
+
     def _is_dead(self, connection: Connection, owner: int) -> bool:
         if owner == self._owner.number:
             return False
         free = connection.execute(text("SELECT pg_try_advisory_xact_lock(:owner)"), {"owner": owner})
         return bool(free.scalar_one())
+
+
+def _remove_old(connection: Connection) -> int:
+    old = ReplyRow.created_at < func.clock_timestamp() - REPLIES_LIVE
+    return connection.execute(delete(ReplyRow).where(old)).rowcount
 
 
 def _is(name: RequestName) -> ColumnElement[bool]:

@@ -4,7 +4,8 @@ registry_identity      one row in all: which registry this is
 generation             one row for each utterance that was, or was about to be, released
 fp_model               the fingerprint networks whose codes are in the registry
 fingerprint            packed windows of one chunk of one generation; rows are never changed or removed
-fingerprint_changelog  one row for each fingerprint row, in commit order: what replicas replay
+fingerprint_changelog  one row for each fingerprint row, in commit order: what replicas replay; in partitions
+fingerprint_changelog_floor  one row in all: the position up to which partitions were dropped
 log_entry              the transparency log's entries; without an index yet: the outbox of the sequencer
 log_salt               what opens the commitments in them; the one table of the log whose rows may go
 log_key                which key signs the log of this database
@@ -13,7 +14,7 @@ A generation holds about 250 bytes, a window 128 bytes of codes plus about 16 of
 because one row for each window costs 1.2 to 1.4 times the space and reads at half the speed.
 
 Dimensions: N windows, D = 128 embedding width. Source: AcoustID server (2026), changelog in commit order;
-differs: one table, no partitions or retention, since the log is 60 bytes for each second of speech.
+differs: partitions by position and not by month, made when they are needed.
 Not covered: account data; nothing here names a person.
 """
 
@@ -32,7 +33,7 @@ CONTENT_ID_BITS = 48  # twin: the check on generation.content_id there
 # Advisory locks of the two-key form; the one-key form holds the owners' numbers (registry/owner.py), and
 # PostgreSQL keeps the two forms apart. Each purpose has one number.
 LOCK_SPACE = 0x6561726D  # "earm"
-LOCK_CHANGELOG = 1  # twin: the trigger function in migrations/versions/0001_registry.py
+LOCK_CHANGELOG = 1  # twin: the functions in migrations/versions/0004_changelog_partitions.py
 LOCK_MIGRATIONS = 2  # twin: migrations/env.py
 LOCK_LOG = 3  # of the one process that sequences (registry/log/sequencer.py)
 
@@ -109,6 +110,13 @@ class ChangelogRow(Base):
     created_at: Mapped[datetime]
     generation_ordinal: Mapped[int] = mapped_column(BigInteger)
     first_window: Mapped[int] = mapped_column(Integer)
+
+
+class ChangelogFloorRow(Base):
+    __tablename__ = "fingerprint_changelog_floor"
+
+    singleton: Mapped[bool] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger)
 
 
 class LogEntryRow(Base):

@@ -43,11 +43,16 @@ def data_dir() -> Iterator[Path]:
 def embedded_server() -> Iterator[EmbeddedServer]:
     """One server for the whole session, with a migrated database to copy."""
     with reachable_folder() as folder, EmbeddedServer.attach(folder / "data") as server:
-        _execute(server, f"CREATE DATABASE {TEMPLATE}")
-        template = Database(server.url(TEMPLATE))
-        template.prepare()
-        template.close()
+        with_template(server)
         yield server
+
+
+def with_template(server: EmbeddedServer) -> None:
+    """Make the migrated database that tests copy."""
+    execute(server, f"CREATE DATABASE {TEMPLATE}")
+    template = Database(server.url(TEMPLATE))
+    template.prepare()
+    template.close()
 
 
 _numbers = itertools.count(1)
@@ -57,11 +62,11 @@ _numbers = itertools.count(1)
 def empty_database(server: EmbeddedServer, template: str = "template1") -> Iterator[str]:
     """The URL of a new database, by default one without any table; dropped at the end."""
     name = f"test_{next(_numbers)}"
-    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield server.url(name)
     finally:
-        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -99,7 +104,7 @@ def reachable_folder() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def _execute(server: EmbeddedServer, statement: str) -> None:
+def execute(server: EmbeddedServer, statement: str) -> None:
     connection = connect(server.socket_folder, server.cluster.account, "postgres")
     try:
         connection.set_isolation_level(psycopg2.extensions.ISOLATION_LEVEL_AUTOCOMMIT)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from registry import Registry
     from registry.log import LogEntry
 
-STATEMENTS = ("policy-change", "revocation")
-
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser("log", parents=[common], help="what was issued, and the log that proves it")
@@ -60,10 +58,8 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     rotation.add_argument("-o", "--output", required=True, metavar="RECEIPT", help="the proof to publish")
     rotation.set_defaults(run=run_rotate_key)
 
-    state = actions.add_parser("state", parents=[common], help="log a change of policy, or a revocation")
-    state.add_argument("kind", choices=STATEMENTS, help="what is stated")
-    state.add_argument("text", metavar="TEXT", help="what changed, or why; public for good: nothing personal")
-    state.add_argument("--generation", type=UUID, metavar="ID", help="what is revoked")
+    state = actions.add_parser("state", parents=[common], help="log a change of policy")
+    state.add_argument("text", metavar="TEXT", help="what changed; public for good: nothing personal")
     state.set_defaults(run=run_state)
     log_outside.add_parsers(actions, common)
 
@@ -175,13 +171,8 @@ def run_state(args: argparse.Namespace) -> int:
     """Returns when the entry is public. It can never be taken back, only followed by another."""
     from registry.log import Kind
 
-    kind = Kind(args.kind)
-    if (kind is Kind.REVOCATION) != (args.generation is not None):
-        raise UsageError("a revocation names what is revoked with --generation, a change of policy nothing")
     with open_registry(args) as registry:
-        if args.generation is not None:
-            registry.generation(args.generation)  # raises for an unknown one
-        entry = registry.log.state(kind, {"text": args.text}, args.generation)
+        entry = registry.log.state(Kind.POLICY_CHANGE, {"text": args.text})
     if wants_json(args):
         print_json({"index": entry.log_index})
     else:
@@ -202,9 +193,9 @@ def _places(entries: "list[LogEntry]") -> list[dict[str, Any]]:
 
 def _line(record: "GenerationRecord", entries: "list[LogEntry]") -> str:
     indexes = "+".join("pending" if one.log_index is None else str(one.log_index) for one in entries)
-    revoked = " REVOKED" if record.revoked_at else ""
+    withdrawn = " WITHDRAWN" if record.withdrawn_at else ""
     return (
         f"{record.created_at:%Y-%m-%d %H:%M:%SZ}  {record.generation_id}  {record.content_id}  "
-        f"{record.state:<8}  {record.duration_s:7.1f} s  log {indexes or 'none'}{revoked}  "
+        f"{record.state:<8}  {record.duration_s:7.1f} s  log {indexes or 'none'}{withdrawn}  "
         f"{record.system} {record.system_version}, {record.model}"
     )

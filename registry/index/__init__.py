@@ -1,5 +1,6 @@
 """The search index: a replica of the fingerprints in PostgreSQL, in Faiss."""
 
-from registry.index.window_index import Hits, WindowIndex
+from registry.index.hits import Hits
+from registry.index.window_index import WindowIndex
 
 __all__ = ["Hits", "WindowIndex"]

@@ -79,16 +79,14 @@ class TransparencyLog:
         """
         return self.receipt_of(*self._wait(generation_id, timeout_s))
 
-    def state(
-        self,
-        kind: Kind,
-        body: Mapping[str, Any],
-        generation_id: uuid.UUID | None = None,
-        timeout_s: float = WAIT_S,
-    ) -> LogEntry:
-        """Log anything but a generation; returns the entry when it is public. Raises as `wait`."""
+    def state(self, kind: Kind, body: Mapping[str, Any], timeout_s: float = WAIT_S) -> LogEntry:
+        """Log what speaks of no generation; returns the entry when it is public. Raises as `wait`."""
         with self._database.transaction() as connection:
-            entry_id = outbox.statement(connection, kind, body, generation_id)
+            entry_id = outbox.statement(connection, kind, body)
+        return self.published(entry_id, timeout_s)
+
+    def published(self, entry_id: int, timeout_s: float = WAIT_S) -> LogEntry:
+        """Return an entry that a transaction has committed, when it is public. Raises as `wait`."""
         return self._wait(entry_id, timeout_s)[0]
 
     def newest(self, kind: Kind) -> LogEntry | None:

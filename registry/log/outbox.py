@@ -36,7 +36,7 @@ class Kind(StrEnum):
     DETECTOR_RELEASE = "detector-release"  # which detectors judge from here on, and how often they err
     POLICY_CHANGE = "policy-change"
     KEY_ROTATION = "key-rotation"
-    REVOCATION = "revocation"  # a generation was withdrawn or issued in error
+    REVOCATION = "revocation"  # a generation was withdrawn; registry.withdraw
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Standing:
     """What the log says of one generation now."""
 
     log_index: int | None  # of the newest entry about the generation itself; None: not public yet, or none
-    revoked_at: datetime | None
+    withdrawn_at: datetime | None
 
 
 def generation_begun(connection: Connection, generation: Generation) -> None:
@@ -116,15 +116,22 @@ def entries_of(connection: Connection, generation_ids: Iterable[uuid.UUID]) -> l
 def standing(connection: Connection, generation_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Standing]:
     """Of each of these generations."""
     log_index: dict[uuid.UUID, int | None] = {}
-    revoked_at: dict[uuid.UUID, datetime] = {}
+    withdrawn_at: dict[uuid.UUID, datetime] = {}
     for entry in entries_of(connection, generation_ids):
         if entry.generation_id is None:
             continue
         if entry.kind is Kind.REVOCATION:
-            revoked_at[entry.generation_id] = datetime.fromisoformat(json.loads(entry.leaf)["at"])
+            at = datetime.fromisoformat(json.loads(entry.leaf)["at"])
+            withdrawn_at.setdefault(entry.generation_id, at)  # entries come oldest first
         elif entry.kind is Kind.GENERATION:
             log_index[entry.generation_id] = entry.log_index
-    return {name: Standing(log_index.get(name), revoked_at.get(name)) for name in generation_ids}
+    return {name: Standing(log_index.get(name), withdrawn_at.get(name)) for name in generation_ids}
+
+
+def withdrawal(connection: Connection, generation_id: uuid.UUID) -> LogEntry | None:
+    """The entry that withdrew this generation, public or not; None when nobody did."""
+    entries = entries_of(connection, [generation_id])
+    return next((entry for entry in entries if entry.kind is Kind.REVOCATION), None)
 
 
 def entry_at(connection: Connection, log_index: int) -> LogEntry | None:

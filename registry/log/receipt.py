@@ -12,7 +12,7 @@ enough witnesses; (3) the index lies in that tree; (4) the leaf and the proof le
 (5) with audio: a commitment in the leaf is SHA-256(salt || SHA-256(audio)).
 
 Source: C2SP tlog-proof, 2026. The `extra` line is not authenticated: the leaf in it counts only after (4),
-the salt only when (5) holds. Not covered: whether the log later revoked the entry; ask the log.
+the salt only when (5) holds. Not covered: whether the generation was withdrawn later; ask the log.
 """
 
 import base64

@@ -34,6 +34,8 @@ SOCKET_FOLDER = re.compile(r"[\w/.+-]+", re.ASCII)  # commas and quotes mean som
 # Crash recovery replays max_wal_size of log in seconds, but a slow disk may take long to sync every file.
 START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 120.0
+FAST_STOP = signal.SIGINT  # rolls back, writes a checkpoint
+IMMEDIATE_STOP = signal.SIGQUIT  # as a crash, but for the processes: the next start recovers
 PROGRESS_EVERY_S = 5.0
 LOG_BYTES = 4 << 20
 SETTINGS = {
@@ -66,6 +68,7 @@ class Cluster:
         self.folder = data_dir / "postgres"
         self.path = self.folder / "cluster"
         self.log_file = data_dir / "postgres.log"
+        self._is_stopping = False  # what the server last said of itself
 
     def ensure_created(self) -> Binaries:
         """Run initdb unless that was done; returns the programs for this cluster.
@@ -139,6 +142,11 @@ class Cluster:
                     f"PostgreSQL in {self.path} gave no answer for {START_TIMEOUT_S:.0f} s; "
                     f"its log ends with: {self._log_tail()}"
                 )
+            if process is None and self._is_stopping and now_s - started_s > STOP_TIMEOUT_S:
+                # Whoever stopped it has gone, and it does not end by itself: see `stop`.
+                pid = self._pid_in_file()
+                if pid is not None and pid in self.inhabitants():
+                    self._ends(pid, IMMEDIATE_STOP)
             if now_s - reported_s > PROGRESS_EVERY_S:
                 log.warning("waiting for PostgreSQL in %s: %s", self.path, self._log_tail(1))
                 reported_s = now_s
@@ -146,6 +154,7 @@ class Cluster:
 
     def answering_socket(self) -> Path | None:
         """The socket folder of the running server, None while none accepts connections."""
+        self._is_stopping = False
         folder = self._socket_in_use()
         if folder is None:
             return None
@@ -154,6 +163,7 @@ class Cluster:
         except psycopg2.OperationalError as exc:
             if "authentication failed" in str(exc) or "requirepeer" in str(exc):
                 raise DataFolderError(f"the server in {self.path} is another user's: {exc}") from exc
+            self._is_stopping = "is shutting down" in str(exc)
             return None
         return folder
 
@@ -165,25 +175,36 @@ class Cluster:
         return [pid] if pid is not None and _is_alive(pid) else []
 
     def stop(self) -> None:
-        """Shut the server down cleanly, if one runs. Open transactions are rolled back.
+        """Shut the server down, if one runs. Open transactions are rolled back.
 
-        A crash meanwhile leaves a server that is shutting down: the next start waits for its end.
+        One that answers stops cleanly. One that does not is recovering from a crash, and is stopped at once:
+        PostgreSQL 18.4 that is told to stop cleanly then may say "shutting down" for ever (found by
+        benchmarks/registry_kills.py); the next start recovers in any case. A crash meanwhile leaves a server
+        that is shutting down: the next start waits for its end.
         """
         pid = self._pid_in_file()
         if pid is None or pid not in self.inhabitants():
             return
         socket_folder = self._socket_in_use()
-        os.kill(pid, signal.SIGINT)  # PostgreSQL's "fast" shutdown, with a checkpoint
-        deadline_s = time.monotonic() + STOP_TIMEOUT_S
-        while self.inhabitants():
-            if time.monotonic() > deadline_s:
-                raise DataFolderError(
-                    f"PostgreSQL in {self.path} (process {pid}) does not stop: {self._log_tail()}"
-                )
-            time.sleep(0.02)
+        answers = self.answering_socket() is not None
+        if not ((answers and self._ends(pid, FAST_STOP)) or self._ends(pid, IMMEDIATE_STOP)):
+            raise DataFolderError(
+                f"PostgreSQL in {self.path} (process {pid}) does not stop: {self._log_tail()}"
+            )
         if socket_folder is not None and socket_folder.parent != self.folder:
             with contextlib.suppress(OSError):
                 socket_folder.rmdir()  # empty now; never more than one folder of ours
+
+    def _ends(self, pid: int, how: signal.Signals) -> bool:
+        """Send the signal; False when the server is still there after STOP_TIMEOUT_S."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while self.inhabitants():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.02)
+        return True
 
     def _spawn(self, binaries: Binaries) -> "subprocess.Popen[bytes]":
         # Nobody lives in the cluster, so what this file says is stale; PostgreSQL would refuse to start if

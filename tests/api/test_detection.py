@@ -61,7 +61,7 @@ def test_the_answer_has_exactly_the_members_of_the_design(server: Server, kathle
     assert deleted_at == datetime.fromisoformat(answer["created_at"])
     assert deleted_at.utcoffset().total_seconds() == 0
     assert set(answer["generation"]) == {
-        "generation_id", "content_id", "created_at", "system", "system_version", "model", "revoked_at",
+        "generation_id", "content_id", "created_at", "system", "system_version", "model", "withdrawn_at",
     }  # fmt: skip
 
 

@@ -108,7 +108,7 @@ def test_no_row_carries_anything_personal_or_internal(server: Server) -> None:
     (record,) = listed(server, limit=1)["generations"]
     assert set(record) == {
         "generation_id", "content_id", "created_at", "system", "system_version", "model", "state",
-        "finished_at", "duration_s", "revoked_at", "log_index", "receipt",
+        "finished_at", "duration_s", "withdrawn_at", "log_index", "receipt",
     }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
     record = GenerationRecord(
         generation_id=uuid.UUID(int=1), content_id="0" * 12, created_at=datetime(2026, 1, 1, tzinfo=UTC),
         system="+cmd()", system_version="-1", model="@SUM(1)", state=GenerationState.OPEN,
-        finished_at=None, duration_s=-0.0, revoked_at=None, log_index=None,
+        finished_at=None, duration_s=-0.0, withdrawn_at=None, log_index=None,
     )  # fmt: skip
     (row,) = csv.DictReader(
         io.StringIO(export.header(ExportFormat.CSV) + export.lines([record], ExportFormat.CSV), newline="")

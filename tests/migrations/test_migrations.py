@@ -29,12 +29,19 @@ def test_the_newest_migration_is_the_one_the_code_expects() -> None:
 def test_the_tables_are_those_of_the_models(database: Database) -> None:
     """Each is written twice on purpose; a column in one of them only would fail in production first."""
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "include_name": _is_no_partition}
+        )
         differences = compare_metadata(context, tables.Base.metadata)
     # Constraints and indexes live in the migration alone.
     wrong = [d for d in differences if not (isinstance(d, tuple) and d[0].startswith("remove_"))]
     assert wrong == []
     assert not [d for d in differences if isinstance(d, tuple) and d[0] in ("remove_table", "remove_column")]
+
+
+def _is_no_partition(name: str | None, kind: str, _: object) -> bool:
+    """Partitions are made by the insert that needs them."""
+    return kind != "table" or not str(name).removeprefix("fingerprint_changelog_").isdigit()
 
 
 def test_preparing_again_changes_nothing(database: Database) -> None:

@@ -74,3 +74,19 @@ def test_keys_are_listed_newest_first(keys: KeyStore) -> None:
     for number in range(3):
         keys.insert(new_key(f"0000000{number}", bytes([number]) * 32))
     assert [key.key_id for key in keys.newest(2)] == ["00000002", "00000001"]
+
+
+def test_a_purge_forgets_whose_a_key_was_once_it_is_dead_long_enough(
+    keys: KeyStore, database: Database
+) -> None:
+    """Dead by revocation or by expiry; a key without an end is never purged."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    keys.insert(new_key())
+    keys.insert(new_key("0000000a", bytes(32), expires_at=past))
+    keys.insert(new_key("0000000b", bytes([1]) * 32, expires_at=datetime.now(UTC) - timedelta(days=89)))
+    keys.revoke("0000000b")
+    assert keys.purge() == 1
+    assert keys.purge() == 0
+    labels = {key.key_id: key.label for key in keys.newest(10)}
+    assert labels == {"0123abcd": "podcast tool", "0000000a": "(purged)", "0000000b": "podcast tool"}
+    assert keys.purge(timedelta(0)) == 1

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from registry import (
 )
 from registry.database import Database
 from registry.generations import uuid7
+from registry.index import WindowIndex
 from registry.postgres import EmbeddedServer
 from tests.conftest import stop_at_once
 from tests.registry.plain import speech
+from tests.registry.test_changelog import age_changelog
 
 NEW = NewGeneration("test", "1", "none", 24_000)
 ROOT = Path(__file__).parents[2]
@@ -49,15 +52,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def index_rows(registry: Registry) -> list[tuple[int, int]]:
     """Every (generation, window) the index holds, sorted; a doubled row shows."""
-
-    def look(index: object) -> list[tuple[int, int]]:
-        blocks = [*index._starts, index.num_windows]  # type: ignore[attr-defined]
-        counts = np.diff(blocks)
-        return sorted(
-            zip(np.repeat(index._ordinals, counts).tolist(), index._window_rows().tolist(), strict=True)
-        )  # type: ignore[attr-defined]
-
-    return registry.index.search(look)
+    ordinals_N, windows_N = registry.index.search(lambda index: index.places())
+    return sorted(zip(ordinals_N.tolist(), windows_N.tolist(), strict=True))
 
 
 def test_what_was_registered_can_be_looked_up(registry: Registry) -> None:
@@ -174,45 +170,96 @@ def test_two_processes_on_one_data_folder_see_each_others_generations(data_dir: 
         assert len({ordinal for ordinal, _ in index_rows(registry)}) == 4
 
 
-def test_a_snapshot_is_taken_up_and_what_came_later_is_replayed(data_dir: Path) -> None:
-    with Registry.open(data_dir) as registry:
-        registry.register(speech(96_000, 1), 24_000)
-    (folder,) = (data_dir / "index").iterdir()
-    manifest = (folder / "manifest.json").read_bytes()
-    with Registry.open(data_dir) as registry:
-        registry.register(speech(96_000, 2), 24_000)
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that half a minute of speech is sealed and merged as hours are."""
+    monkeypatch.setattr(WindowIndex.__init__, "__defaults__", (None, 64, None))
+
+
+def test_what_was_sealed_is_taken_up_and_what_came_later_is_replayed(
+    database_url: str, tmp_path: Path, small_segments: None
+) -> None:
+    """Also where files are damaged: then everything is read again."""
+    with Registry.open(database_url, index_dir=tmp_path) as registry:
+        for seed in range(12):
+            registry.register(speech(96_000, seed), 24_000)
+            registry.index.catch_up()
         complete = index_rows(registry)
-    newer = (folder / "manifest.json").read_bytes()
-    assert newer != manifest
-    (folder / "manifest.json").write_bytes(b"{")
-    with Registry.open(data_dir) as registry:
-        assert index_rows(registry) == complete
+        status = registry.index.status()
+        assert 0 < status.saved_position < status.position
+    (folder,) = tmp_path.iterdir()
+    for damage in (None, "*.segment", "manifest.json"):
+        for path in folder.glob(damage) if damage else ():
+            path.write_bytes(b"{")
+        with Registry.open(database_url, index_dir=tmp_path) as registry:
+            assert registry.index.status().is_current
+            assert index_rows(registry) == complete
+            assert registry.index.check().passed
 
 
-def test_a_snapshot_of_another_registry_is_never_taken(database_url: str, tmp_path: Path) -> None:
+def test_an_index_of_another_registry_is_never_taken(
+    database_url: str, tmp_path: Path, small_segments: None
+) -> None:
     """One index folder, two databases: their positions mean different windows."""
     with Registry.open(database_url, index_dir=tmp_path) as registry:
-        registry.register(speech(96_000, 1), 24_000)
+        registry.register(speech(960_000, 1), 24_000)
     database = Database(database_url)
     with database.transaction() as connection:
         connection.execute(text("UPDATE registry_identity SET registry_id = gen_random_uuid()"))
     database.close()
     with Registry.open(database_url, index_dir=tmp_path) as registry:
-        assert len(index_rows(registry)) == 7
+        assert len(index_rows(registry)) == 82
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_snapshot_ahead_of_a_restored_database_is_not_taken(database_url: str, tmp_path: Path) -> None:
+def test_an_index_ahead_of_a_restored_database_is_not_taken(
+    database_url: str, tmp_path: Path, small_segments: None
+) -> None:
     with Registry.open(database_url, index_dir=tmp_path) as registry:
-        registry.register(speech(96_000, 1), 24_000)
-        registry.register(speech(96_000, 2), 24_000)
+        for seed in range(2):
+            registry.register(speech(960_000, seed), 24_000)
+            registry.index.catch_up()
+        assert registry.index.status().saved_position == 2
     database = Database(database_url)
     with database.transaction() as connection:
-        connection.execute(text("ALTER TABLE fingerprint_changelog DISABLE TRIGGER USER"))
+        for table in ("fingerprint_changelog", "fingerprint_changelog_0", "fingerprint"):
+            connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
         connection.execute(text("DELETE FROM fingerprint_changelog WHERE position = 2"))
+        connection.execute(text("DELETE FROM fingerprint WHERE generation_ordinal = 2"))
     database.close()
     with Registry.open(database_url, index_dir=tmp_path) as registry:
         assert {ordinal for ordinal, _ in index_rows(registry)} == {1}
+
+
+def test_an_index_that_fell_behind_the_changelog_is_read_from_the_table(
+    database_url: str, tmp_path: Path, small_segments: None
+) -> None:
+    """A server that was away for longer than changes are kept must not miss what came in between."""
+    with Registry.open(database_url, index_dir=tmp_path) as away:
+        away.register(speech(960_000, 1), 24_000)
+        away.index.catch_up()
+        with Registry.open(database_url) as registry:
+            registry.register(speech(96_000, 2), 24_000)
+            with registry._database.transaction() as connection:
+                connection.execute(text(f"SELECT setval('fingerprint_changelog_position', {1 << 20} - 1)"))
+            registry.register(speech(96_000, 3), 24_000)
+            age_changelog(registry._database, "61 days")
+            assert registry.purge().num_changelog_partitions == 1
+            expected = index_rows(registry)
+        assert index_rows(away) == expected
+        assert away.index.check().passed
+
+
+def test_the_check_names_what_is_missing_and_what_is_there_twice(registry: Registry) -> None:
+    """A count alone would not see one window lost and one doubled."""
+    registry.register(speech(96_000, 1), 24_000)
+    registry.index.search(lambda index: index._hot.add([index._hot.entries[0]]))
+    check = registry.index.check()
+    assert (check.num_missing, check.num_unexpected, check.passed) == (0, 7, False)
+    registry.index.rebuild()
+    assert registry.index.check().passed
+    registry.index.search(lambda index: setattr(index, "_hot", type(index._hot)()))
+    assert registry.index.check().num_missing == 7
 
 
 def test_opening_aborts_what_a_killed_process_left_open(data_dir: Path) -> None:
@@ -286,21 +333,45 @@ def test_a_registry_whose_server_is_gone_can_still_be_closed(data_dir: Path) -> 
         assert registry.generations(1)[0].state is GenerationState.ABORTED
 
 
-@pytest.mark.parametrize("bin_dir", [Path("/usr/lib/postgresql/15/bin")])
-def test_the_oldest_supported_server_does_all_of_this(
-    data_dir: Path, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """PostgreSQL 15 from the distribution, reached by its URL as any other server."""
-    from registry.postgres import cluster
-    from registry.postgres.binaries import Binaries
+MATCH = """
+import sys
+from pathlib import Path
+from audio import decode
+from registry import Registry
+with Registry.open(sys.argv[1]) as registry:
+    prepared = registry.prepare(decode(Path(sys.argv[2])).wav_T[36_000:132_000], 24_000)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(*(match.generation_id for match in registry.search(prepared).matches), flush=True)
+"""
 
-    if not (bin_dir / "initdb").exists():
-        pytest.skip(f"no PostgreSQL 15 in {bin_dir}")
-    monkeypatch.setattr(cluster, "for_cluster", lambda _: Binaries(bin_dir, 15))
-    with EmbeddedServer.attach(data_dir) as server, Registry.open(server.url()) as registry:
-        with registry._database.transaction() as connection:
-            assert connection.execute(text("SHOW server_version_num")).scalar_one().startswith("15")
-        generation_id = registry.register(speech(96_000), 24_000)
-        assert registry.generation(generation_id).state is GenerationState.COMPLETE
-        assert registry.index.check().passed
-        assert registry.index.check().num_windows_stored == 7
+
+def test_another_process_finds_a_generation_within_two_seconds(database_url: str) -> None:
+    """Two servers on one database, and whichever is asked must know what the other has issued."""
+    path = ROOT / "tests/assets/amelia.flac"
+    clip = decode(path).wav_T
+    command = [sys.executable, "-c", MATCH, database_url, str(path)]
+    with (
+        Registry.open(database_url) as registry,
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as other,
+    ):
+        assert other.stdin is not None
+        assert other.stdout is not None
+
+        def ask() -> str:
+            assert other.stdin is not None
+            assert other.stdout is not None
+            other.stdin.write("?\n")
+            other.stdin.flush()
+            return other.stdout.readline().strip()
+
+        assert other.stdout.readline() == "ready\n"
+        assert ask() == ""
+        generation_id = registry.register(clip, 24_000)
+        acknowledged_s = time.monotonic()
+        assert ask() == str(generation_id)
+        assert time.monotonic() - acknowledged_s < 2.0
+        other.stdin.close()
+        assert other.wait() == 0

@@ -96,3 +96,14 @@ def test_answers_are_gone_after_a_day(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(text("UPDATE reply SET created_at = created_at - interval '25 hours'"))
     assert replies.claim(NAME, OTHER_SHA) == (Claim.YOURS, None)
+
+
+def test_a_purge_removes_old_answers_without_a_claim(database: Database) -> None:
+    """Else the last answers before a quiet month stay for that month."""
+    replies, _ = store(database)
+    replies.claim(NAME, SHA)
+    replies.keep(NAME, b"answer")
+    assert replies.purge() == 0
+    with database.transaction() as connection:
+        connection.execute(text("UPDATE reply SET created_at = created_at - interval '25 hours'"))
+    assert replies.purge() == 1

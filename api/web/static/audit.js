@@ -53,7 +53,7 @@ function show(generations, onChosen) {
       one.generation_id,
     );
     const index = one.log_index === null ? "–" : count(one.log_index);
-    const state = t(`log.state_${one.state}`) + (one.revoked_at ? `, ${t("generation.revoked")}` : "");
+    const state = t(`log.state_${one.state}`) + (one.withdrawn_at ? `, ${t("generation.withdrawn")}` : "");
     const cells = [
       moment(one.created_at),
       state,

@@ -101,7 +101,7 @@ async function search(generationId) {
       [t("generation.state"), t(`log.state_${record.state}`)],
       [t("generation.duration"), duration(record.duration_s)],
       [t("generation.content_id"), el("span", { class: "mono" }, record.content_id)],
-      [t("generation.revoked"), record.revoked_at && moment(record.revoked_at)],
+      [t("generation.withdrawn"), record.withdrawn_at && moment(record.withdrawn_at)],
     ];
     place.replaceChildren(el("h3", {}, t("log.found")), el("dl", { class: "facts" }, ...facts(rows)));
     await showReceipt(proof, place, generationId);

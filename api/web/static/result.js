@@ -139,7 +139,7 @@ function generationCard(generation) {
     [t("generation.created"), moment(generation.created_at)],
     [t("generation.content_id"), el("span", { class: "mono" }, generation.content_id)],
     [t("generation.id"), link],
-    [t("generation.revoked"), generation.revoked_at && moment(generation.revoked_at)],
+    [t("generation.withdrawn"), generation.withdrawn_at && moment(generation.withdrawn_at)],
   ];
   return el(
     "section",

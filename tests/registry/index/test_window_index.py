@@ -1,17 +1,15 @@
-"""The replica: replay, numbering, snapshots that are refused, both kinds of Faiss index."""
+"""The index in memory: replay, numbering, what is hot and what is sealed, merges, search over all of it."""
 
-import json
 import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from registry.changelog import Change
-from registry.errors import IndexUnavailable
 from registry.index import WindowIndex
-from registry.index.window_index import unit
+from registry.index.hits import Hits, best
+from registry.index.quantizer import unit
 
 WEIGHTS = "ab" * 32
 
@@ -31,7 +29,8 @@ def change(
 
 
 CHANGES = [change(2, 7), change(3, 9), change(5, 7, first_window=5), change(8, 12, num=40)]
-BIG = [change(n + 1, n, num=150) for n in range(8)]  # 800 informative windows
+BIG = [change(n + 1, n, num=150) for n in range(70)]  # 7,000 informative windows
+SMALL_HOT = 800  # a segment every eight changes; eight segments become one
 
 
 def filled(changes: list[Change], **settings: int) -> WindowIndex:
@@ -96,107 +95,69 @@ def test_fewer_windows_than_asked_for_are_filled_with_minus_one() -> None:
     assert hits.windows_QK.tolist() == [[0, -1, -1]]
 
 
-@pytest.mark.parametrize("exact_windows", [10_000, 500])
-def test_a_rebuild_in_one_batch_equals_a_replay_in_small_ones(exact_windows: int) -> None:
-    """Also where the compressed index begins in the middle of a batch."""
-    query = unit(random_codes(6, 99))
-    rebuilt, replayed = filled(BIG, exact_windows=exact_windows), WindowIndex(exact_windows=exact_windows)
+def test_a_filled_index_finds_what_a_replayed_one_finds() -> None:
+    """A rebuild reads the table by generation, a replica the changelog by position."""
+    replayed, filled_at_once = filled(BIG, hot_windows=SMALL_HOT), WindowIndex(hot_windows=SMALL_HOT)
+    sample_ND = np.concatenate([one.codes_ND for one in BIG])
+    filled_at_once.fill(70, sample_ND, [BIG[n : n + 9] for n in range(0, 70, 9)])
+    assert (filled_at_once.position, filled_at_once.num_windows) == (70, replayed.num_windows)
+    for index in (replayed, filled_at_once):
+        assert places(index) == places(filled(BIG))
+        assert share_found(index, BIG) >= 0.99
+
+
+def test_what_is_hot_is_sealed_and_segments_are_merged() -> None:
+    """Else every search would go through hundreds of small parts."""
+    index = WindowIndex(hot_windows=SMALL_HOT)
+    sizes = []
     for one in BIG:
-        replayed.apply([one])
-    for left, right in zip(rebuilt.search(query, 10), replayed.search(query, 10), strict=True):
-        assert np.array_equal(left, right)
+        index.apply([one])
+        sizes.append([segment.num_windows for segment in index.segments])
+    assert sizes[6] == []
+    assert sizes[7] == [800]
+    assert sizes[55] == [800] * 7
+    assert sizes[63] == [6400]
+    assert places(index) == places(filled(BIG))
+    assert not index.is_exact
 
 
 def test_the_compressed_index_still_finds_what_is_stored() -> None:
     """Every stored window among its own ten best; approximate scores may reorder the top."""
-    index = filled(BIG, exact_windows=500)
-    assert not index.is_exact
-    for stored in BIG:
+    index = filled(BIG, hot_windows=SMALL_HOT)
+    assert share_found(index, BIG) >= 0.99
+
+
+def test_segments_of_different_codebooks_are_not_merged() -> None:
+    """Their codes mean different vectors."""
+    one, two = (filled(BIG[n : n + 8], hot_windows=SMALL_HOT).segments[0] for n in (0, 8))
+    with pytest.raises(ValueError, match="codebooks"):
+        type(one).merge([one, two])
+
+
+def test_the_best_of_several_parts_is_the_best_of_all() -> None:
+    """Hand-written: -1 fills the end, and of equal scores the earlier part's comes first."""
+    left = Hits(np.array([[0.9, -np.inf]], "f4"), np.array([[1, -1]]), np.array([[10, -1]]))
+    right = Hits(np.array([[0.9, 0.5]], "f4"), np.array([[2, 3]]), np.array([[20, 30]]))
+    assert best([left, right], 3).ordinals_QK.tolist() == [[1, 2, 3]]
+    assert best([right, left], 2).windows_QK.tolist() == [[20, 10]]
+    assert best([left, Hits.none(1, 2)], 2).ordinals_QK.tolist() == [[1, -1]]
+
+
+def test_a_query_of_another_width_is_refused() -> None:
+    """Faiss would read beyond its end."""
+    with pytest.raises(ValueError, match="128"):
+        filled(CHANGES).search(np.zeros((1, 64), np.float32), 1)
+
+
+def places(index: WindowIndex) -> list[tuple[int, int]]:
+    return sorted(zip(*(array.tolist() for array in index.places()), strict=True))
+
+
+def share_found(index: WindowIndex, changes: list[Change]) -> float:
+    found = []
+    for stored in changes:
         kept = np.flatnonzero(stored.informative_N)
         hits = index.search(unit(stored.codes_ND[kept]), 10)
         own = (hits.ordinals_QK == stored.generation_ordinal) & (hits.windows_QK == kept[:, None])
-        assert own.any(axis=1).mean() >= 0.99
-
-
-@pytest.mark.parametrize("exact_windows", [10_000, 500])
-def test_a_snapshot_comes_back_as_it_was_and_goes_on(tmp_path: Path, exact_windows: int) -> None:
-    """Save, load, replay the rest: the same as never having stopped."""
-    first, rest = BIG[:6], BIG[6:]
-    index = filled(first, exact_windows=exact_windows)
-    index.save(tmp_path)
-    loaded = WindowIndex.load(tmp_path)
-    assert (loaded.position, loaded.num_windows) == (index.position, index.num_windows)
-    index.apply(rest)
-    loaded.apply(rest)
-    query = unit(random_codes(6, 99))
-    for left, right in zip(index.search(query, 10), loaded.search(query, 10), strict=True):
-        assert np.array_equal(left, right)
-
-
-def test_a_second_snapshot_replaces_the_first(tmp_path: Path) -> None:
-    """Old data files are removed only once the manifest names the new ones."""
-    index = filled(CHANGES[:2])
-    index.save(tmp_path)
-    index.apply(CHANGES)
-    index.save(tmp_path)
-    assert WindowIndex.load(tmp_path).position == 8
-    assert len(list(tmp_path.iterdir())) == 5
-
-
-def test_a_crash_between_data_and_manifest_leaves_the_old_snapshot(tmp_path: Path) -> None:
-    """The state after step (1): new data files beside the old manifest."""
-    index = filled(CHANGES[:2])
-    index.save(tmp_path)
-    old_manifest = (tmp_path / "manifest.json").read_bytes()
-    old_files = {path.name: path.read_bytes() for path in tmp_path.glob("*.npy")}
-    index.apply(CHANGES)
-    index.save(tmp_path)
-    (tmp_path / "manifest.json").write_bytes(old_manifest)
-    for name, content in old_files.items():
-        (tmp_path / name).write_bytes(content)
-    assert WindowIndex.load(tmp_path).position == 3
-
-
-def test_no_snapshot_is_told_from_a_bad_one(tmp_path: Path) -> None:
-    """The caller logs the second and not the first."""
-    with pytest.raises(FileNotFoundError):
-        WindowIndex.load(tmp_path)
-
-
-def test_every_damage_to_a_snapshot_is_refused(tmp_path: Path) -> None:
-    """Truncated, changed or missing files, and a manifest that is not one."""
-    filled(CHANGES).save(tmp_path)
-    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    damages: list[tuple[str, bytes | None]] = []
-    for name, content in whole.items():
-        damages += [(name, content[: len(content) // 2]), (name, b"")]
-        if name != "manifest.json":
-            damages += [(name, None), (name, content[:-1] + bytes([content[-1] ^ 1]))]
-    damages += [("manifest.json", b"[]"), ("manifest.json", b'{"format": 1}')]
-    for name, damaged in damages:
-        for path, content in whole.items():
-            (tmp_path / path).write_bytes(content)
-        if damaged is None:
-            (tmp_path / name).unlink()
-        else:
-            (tmp_path / name).write_bytes(damaged)
-        with pytest.raises(IndexUnavailable):
-            WindowIndex.load(tmp_path)
-
-
-def test_a_snapshot_of_other_weights_or_another_format_is_refused(tmp_path: Path) -> None:
-    """After a new release the old codes are not comparable."""
-    filled(CHANGES).save(tmp_path)
-    with pytest.raises(IndexUnavailable, match="other fingerprint weights"):
-        WindowIndex.load(tmp_path, weights_sha256="cd" * 32)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(IndexUnavailable, match="format 2"):
-        WindowIndex.load(tmp_path)
-
-
-def test_a_disk_that_does_not_take_the_snapshot_is_one_error(tmp_path: Path) -> None:
-    """Here the folder's name is taken by a file."""
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(IndexUnavailable, match="cannot be written"):
-        filled(CHANGES).save(tmp_path / "taken")
+        found.append(own.any(axis=1).mean())
+    return float(np.mean(found))

@@ -22,7 +22,7 @@ from registry.errors import (
     RegistryInputError,
     UnknownGeneration,
 )
-from registry.log import Kind, LogFiles, TransparencyLog, sequencer, tiles
+from registry.log import Kind, LogFiles, TransparencyLog, outbox, sequencer, tiles
 from registry.log.check import check
 from registry.log.signer import Signer
 from tests.registry.log.conftest import begin, fill, finish
@@ -191,7 +191,10 @@ def test_a_rolled_back_generation_leaves_no_entry(database: Database, log: Trans
 
 def test_statements_are_entries_of_their_own(database: Database, log: TransparencyLog) -> None:
     [generation] = begin(database)
-    entry = log.state(Kind.REVOCATION, {"text": "issued in error"}, generation.generation_id)
+    with database.transaction() as connection:
+        body = {"text": "issued in error"}
+        entry_id = outbox.statement(connection, Kind.REVOCATION, body, generation.generation_id)
+    entry = log.published(entry_id)
     assert entry.log_index == 1
     assert log.newest(Kind.REVOCATION) == entry
     assert log.receipt(generation.generation_id).index == 0, "the receipt is of the generation itself"

@@ -195,6 +195,48 @@ def test_an_attach_during_a_shutdown_waits_and_starts_again(data_dir: Path) -> N
             assert postmaster(data_dir) != pid
 
 
+def test_a_server_that_never_ends_its_shutdown_is_stopped_at_once(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL 18.4, told to stop while it recovers from a crash, may say "shutting down" for ever.
+
+    Here a connection holds up the shutdown. Nobody could open the registry again without the remedy.
+    """
+    monkeypatch.setattr(cluster, "STOP_TIMEOUT_S", 1.0)
+    server = EmbeddedServer.attach(data_dir)
+    connection = connect(server.socket_folder, server.cluster.account, "postgres")
+    first = int((server.cluster.path / "postmaster.pid").read_text().split()[0])
+    os.kill(first, signal.SIGTERM)  # waits for connections to end
+    with EmbeddedServer.attach(data_dir) as again:
+        assert int((again.cluster.path / "postmaster.pid").read_text().split()[0]) != first
+        connect(again.socket_folder, again.cluster.account, "postgres").close()
+        connection.close()
+        server.detach()
+
+
+def test_a_server_that_does_not_answer_is_stopped_without_waiting(data_dir: Path) -> None:
+    """As after a crash that its last user saw and left."""
+    server = EmbeddedServer.attach(data_dir)
+    connection = connect(server.socket_folder, server.cluster.account, "postgres")
+    os.kill(int((server.cluster.path / "postmaster.pid").read_text().split()[0]), signal.SIGTERM)
+    while server.cluster.answering_socket() is not None:
+        time.sleep(0.01)
+    server.detach()
+    assert server.cluster.inhabitants() == []
+    connection.close()
+
+
+def test_a_server_that_ignores_its_stop_is_stopped_harder(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the first signal says nothing to it."""
+    monkeypatch.setattr(cluster, "STOP_TIMEOUT_S", 3.0)
+    monkeypatch.setattr(cluster, "FAST_STOP", signal.SIGCONT)
+    server = EmbeddedServer.attach(data_dir)
+    server.detach()
+    assert server.cluster.inhabitants() == []
+
+
 def test_an_interrupted_initdb_leaves_nothing_that_matters(data_dir: Path) -> None:
     with EmbeddedServer.attach(data_dir) as server:
         account = server.cluster.account

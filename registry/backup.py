@@ -1,0 +1,102 @@
+"""Copy the whole database into one file, and make a database of such a file.
+
+    backup(location, file)      while the service runs: one snapshot, everything committed before it
+    restore(location, file)     into a data folder or database that holds no registry yet
+
+The programs are `pg_dump` and `pg_restore` of the package that the embedded server comes from, in the oldest
+version that knows the server's; the file is theirs (custom format), so that any PostgreSQL can read it
+without us. Both run as this user and read the password from the environment, never from their arguments.
+
+What a crash leaves: `backup` (1) while dumping: a hidden `.part` file; (2) after the rename: the backup.
+`restore` (1) while restoring, one transaction: the empty database; (2) before the new identity: a whole
+registry under its old identity, which `restore` then refuses: give it another, empty database.
+Not covered: key files, which belong elsewhere (docs/operations.md); rights, which `registry grant` gives
+again.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import inspect, text
+from sqlalchemy.engine import URL
+
+from audio.durable import sync_folder
+from registry.database import OLDEST_SERVER, Database
+from registry.errors import DatabaseUnsupported, RegistryInputError
+from registry.postgres import EmbeddedServer, binaries
+
+
+def backup(location: Path | str, file: Path) -> int:
+    """Write `file`, in place of what was there; returns its bytes. Raises `RegistryInputError` with what
+    pg_dump says, `DatabaseUnavailable`, `DataFolderError`."""
+    with _opened(location) as database:
+        database.prepare()
+        partial = file.with_name(f".{file.name}.part")
+        try:
+            _run("pg_dump", database, "--format=custom", "--no-owner", "--no-privileges", f"--file={partial}")
+            _run("pg_restore", database, "--list", str(partial), connects=False)  # it can be read back
+            with partial.open("rb") as written:
+                os.fsync(written.fileno())
+            partial.replace(file)  # (2)
+            sync_folder(file.parent)
+        except OSError as exc:
+            raise RegistryInputError(f"the backup cannot be written to {file}: {exc.strerror}") from exc
+        finally:
+            partial.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def restore(location: Path | str, file: Path) -> int:
+    """Returns how many generations there are now. The registry gets a new identity, so that no index made
+    before is taken for its own. Raises as `backup`, and `RegistryInputError` when something is there."""
+    if not file.is_file():
+        raise RegistryInputError(f"{file}: there is no such backup")
+    with _opened(location) as database:
+        with database.transaction() as connection:
+            if inspect(connection).get_table_names():
+                raise RegistryInputError("the database is not empty: restore into a new one")
+        _run(
+            "pg_restore", database, "--no-owner", "--single-transaction", "--exit-on-error", str(file)
+        )  # (1)
+        with database.transaction() as connection:
+            connection.execute(text("UPDATE registry_identity SET registry_id = gen_random_uuid()"))
+        database.prepare()  # a backup of an older release
+        with database.transaction() as connection:
+            num_generations: int = connection.execute(text("SELECT count(*) FROM generation")).scalar_one()
+    return num_generations
+
+
+@contextmanager
+def _opened(location: Path | str) -> Iterator[Database]:
+    server = None if "://" in str(location) else EmbeddedServer.attach(Path(location))
+    try:
+        database = Database(server.url() if server else str(location))
+        try:
+            yield database
+        finally:
+            database.close()
+    finally:
+        if server is not None:
+            server.detach()
+
+
+def _run(program: str, database: Database, *arguments: str, connects: bool = True) -> None:
+    with database.transaction() as connection:
+        major = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+    chosen = [one for one in binaries.installed() if one.major >= max(major, OLDEST_SERVER)]
+    if not chosen:
+        raise DatabaseUnsupported(f"no {program} here knows PostgreSQL {major}: use that server's own")
+    command = [chosen[-1].program(program), *arguments]
+    if connects:
+        command.insert(1, f"--dbname={_conninfo(database.url)}")
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": database.url.password or ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RegistryInputError(f"{program} failed: {done.stderr.strip() or done.returncode}")
+
+
+def _conninfo(url: URL) -> str:
+    return url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
