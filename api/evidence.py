@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from api.issued_time import described
-from api.schemas import DetectorVersion, Evidence, Outcome, Segment, Technique, content_id_hex
+from api.schemas import DetectorVersion, Evidence, Outcome, ScoreAt, Segment, Technique, content_id_hex
 from api.verdict import Agreement
 from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
 from watermark import Detection as MarkDetection
@@ -48,6 +48,7 @@ def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
             )
             for segment in mark.segments
         ],
+        scores=[ScoreAt(at_s=one.at_s, score=one.score) for one in mark.scores] or None,
     )
 
 

@@ -93,6 +93,13 @@ class Segment(_Model):
     offset_s: float | None = Field(default=None, description="Place in the generation of start_s.")
 
 
+class ScoreAt(_Model):
+    """How strongly one second of the audio shows what was found."""
+
+    at_s: float = Field(description="The middle of the second.")
+    score: float
+
+
 class Evidence(_Model):
     """What one technique says, with how sure it is. `false_alarm_probability` is for the whole audio."""
 
@@ -108,6 +115,9 @@ class Evidence(_Model):
     false_alarm_probability: float | None = Field(ge=0, le=1)
     certainty: Certainty | None = Field(default=None, description="When it was found: how sure, in a word.")
     segments: list[Segment] = []
+    scores: list[ScoreAt] | None = Field(
+        default=None, description="Of the keyed mark, when it was found: over time. Null without a key."
+    )
 
 
 class AudioInput(_Model):

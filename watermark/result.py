@@ -31,6 +31,14 @@ class MarkSegment:
 
 
 @dataclass(frozen=True)
+class ScoreAt:
+    """How strongly one second shows the mark that was found: a z of mean 0 and variance 1 without it."""
+
+    at_s: float  # its middle, in seconds from the start of the audio
+    score: float
+
+
+@dataclass(frozen=True)
 class Detection:
     """The answer for one piece of audio. `score` and `threshold` are z-scores on one scale.
 
@@ -47,3 +55,4 @@ class Detection:
     reason: str | None = None
     message: int | None = None  # of the public mark: 16 bits that name an issuer, and that anyone can write
     warp: Warp = UNCHANGED
+    scores: tuple[ScoreAt, ...] = ()  # over time, every half second, when a mark was found

@@ -45,6 +45,7 @@ def _coarse(row: Evidence, duration_s: float) -> Evidence:
             "score": None,
             "threshold": None,
             "false_alarm_probability": None,
+            "scores": None,
             "segments": [_coarse_segment(segment, duration_s) for segment in row.segments],
         }
     )

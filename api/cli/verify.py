@@ -8,7 +8,7 @@ from typing import Any
 from api.cli.errors import CommandError, UsageError
 from api.cli.log_outside import trust_root
 from api.cli.parsers import Subparsers, add_public_weights
-from api.cli.plot import NUM_PEAKS, draw
+from api.cli.plot import NUM_PEAKS, draw, require_plot
 from api.cli.progress import Progress
 from api.cli.session import (
     STANDARD_STREAM,
@@ -39,7 +39,10 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--key", metavar="KEY", help="with --check: the public key that signed, or a file with it"
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="OUT.svg", help="draw waveform, spans and scores of the one FILE"
+        "--plot",
+        type=Path,
+        metavar="OUT.png",
+        help="draw waveform, score over time and spans of the one FILE; also .svg and .pdf",
     )
     add_public_weights(parser)
     parser.set_defaults(run=run)
@@ -50,8 +53,10 @@ def run(args: argparse.Namespace) -> int:
     still printed. With --check, judge nothing and need no registry."""
     if args.check:
         return run_check(args)
-    if args.plot is not None and (len(args.files) > 1 or args.plot.suffix != ".svg"):
-        raise UsageError("--plot draws one FILE, as SVG: name the picture something.svg")
+    if args.plot is not None:
+        if len(args.files) > 1:
+            raise UsageError("--plot draws one FILE; verify them one by one")
+        require_plot(args.plot)
     if args.key is not None:
         raise UsageError("--key is for --check: verifying audio needs the registry itself")
     from audio import AudioError
@@ -73,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
                 continue
             detections.append(detection)
             if args.plot is not None:
-                write_output(str(args.plot), draw(Path(name).name, detection).encode())
+                picture = draw(Path(name).name, detection, args.plot.suffix)
+                write_output(str(args.plot), picture)
             if not wants_json(args):
                 progress.clear()
                 print(describe("standard input" if name == STANDARD_STREAM else name, detection))

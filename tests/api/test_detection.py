@@ -38,8 +38,8 @@ def test_what_was_marked_here_is_issued_here(server: Server, kathleen: Marked) -
 def test_the_answer_has_exactly_the_members_of_the_design(server: Server, kathleen: Marked) -> None:
     answer = server.detect(kathleen.data)
     assert list(answer) == [
-        "id", "created_at", "verdict", "verdict_reason", "input", "precision", "evidence", "generation",
-        "limits", "retention", "signature",
+        "id", "created_at", "verdict", "verdict_reason", "input", "waveform", "precision", "evidence",
+        "generation", "limits", "retention", "signature",
     ]  # fmt: skip
     assert set(answer["input"]) == {
         "sha256", "bytes", "container", "codec", "duration_s", "channels", "sample_rate_hz",
@@ -49,7 +49,7 @@ def test_the_answer_has_exactly_the_members_of_the_design(server: Server, kathle
     for one in answer["evidence"]:
         assert set(one) == {
             "technique", "outcome", "reason", "detector", "score", "threshold", "false_alarm_probability",
-            "certainty", "segments",
+            "certainty", "segments", "scores",
         }  # fmt: skip
         assert set(one["detector"]) == {"name", "version", "weights_sha256", "log_index"}
         assert (one["outcome"] in ("found", "not_found")) or one["reason"], one

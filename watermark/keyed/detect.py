@@ -40,7 +40,7 @@ from watermark.keyed.search import (
     windows,
 )
 from watermark.keys import Key
-from watermark.result import Detection, MarkSegment, Outcome
+from watermark.result import Detection, MarkSegment, Outcome, ScoreAt
 from watermark.warp import UNCHANGED, Warp
 
 Floats = npt.NDArray[np.float32]
@@ -128,8 +128,13 @@ class KeyedDetector:
         limit = threshold(MAX_FALSE_ALARM_PROBABILITY, len(syncs) * NUM_OFFSETS)
         strong = [sync for sync in syncs if sync.z >= limit] or [max(syncs, key=lambda sync: sync.z)]
         segments: list[MarkSegment] = []
+        curves: list[list[ScoreAt]] = []
         for track, content_id in self._read(features_FK, _tracks(strong)):
-            segments += self._spans(features_FK, track, content_id)
+            signs_MK, offset = self._signs(content_id), track.offset_frames % PERIOD_FRAMES
+            found = spans.find(features_FK, signs_MK, offset, content_id)
+            # A mark so weak that no stretch of it stands out is reported by the window that found it.
+            segments += found or [spans.window(track.sync, content_id)]
+            curves.append(spans.scores(features_FK, signs_MK, offset))
         segments = spans.without_overlap(segments)
         named = [segment for segment in segments if segment.payload is not None]
         longest = max(named, key=lambda s: s.end_s - s.start_s, default=None)
@@ -138,7 +143,13 @@ class KeyedDetector:
             replace(segment, start_s=segment.start_s / warp.tempo, end_s=segment.end_s / warp.tempo)
             for segment in segments
         )
-        return Detection(Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp)
+        scores = tuple(
+            ScoreAt(at[0].at_s / warp.tempo, max(one.score for one in at))
+            for at in zip(*curves, strict=False)  # tracks differ by a part of a tile
+        )
+        return Detection(
+            Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp, scores=scores
+        )
 
     def _read(self, features_FK: Floats, tracks: list[Track]) -> list[tuple[Track, int | None]]:
         """Return each track, its offset made exact, with its payload where one verifies (6)."""
@@ -181,15 +192,11 @@ class KeyedDetector:
         frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
         return frames or [(track.first_frame, track.end_frame)]
 
-    def _spans(self, features_FK: Floats, track: Track, content_id: int | None) -> list[MarkSegment]:
-        """Return where the track's mark stands (7)."""
+    def _signs(self, content_id: int | None) -> Floats:
+        """Return the signs of all tiles, or of the pilot alone where no payload was read [128, K] (7)."""
         if content_id is None:
-            signs_MK = self._layout.pilot
-        else:
-            signs_MK = self._layout.with_payload(payload.encode(self._key, content_id))
-        found = spans.find(features_FK, signs_MK, track.offset_frames % PERIOD_FRAMES, content_id)
-        # A mark so weak that no stretch of it stands out is reported by the window that found it.
-        return found or [spans.window(track.sync, content_id)]
+            return self._layout.pilot
+        return self._layout.with_payload(payload.encode(self._key, content_id))
 
     def _folded(self, features_FK: Floats, track: Track, parts: list[tuple[int, int]]) -> Floats:
         """Return the sum of the tiles within the parts in each tile of the track's period [128, K]."""

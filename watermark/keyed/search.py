@@ -58,14 +58,18 @@ def threshold(false_alarm_probability: float, num_trials: float) -> float:
 
 
 def windows(num_frames: int) -> list[tuple[int, int]]:
-    """Return the (first, count) frames of each window searched: 5 s every 2.5 s, 2.5 s every 1.25 s, and all
-    of it; the short ones are for pieces that are shorter than 5 s."""
+    """Return the (first, count) frames of each window searched: 5 s every 2.5 s, 2.5 s every 1.25 s, the last
+    of each at the end, and all of it; the short ones are for pieces that are shorter than 5 s."""
     size, hop = WINDOW_FRAMES, WINDOW_FRAMES // 2
     if num_frames < size + hop:
         return [(0, num_frames)]
-    long = [(start, size) for start in range(0, num_frames - size + 1, hop)]
-    short = [(start, hop) for start in range(0, num_frames - hop + 1, hop // 2)]
-    return [*long, *short, (0, num_frames)]
+    return [*_every(num_frames, size), *_every(num_frames, hop), (0, num_frames)]
+
+
+def _every(num_frames: int, size: int) -> list[tuple[int, int]]:
+    """Windows that overlap by half, but for the last one, which ends with the audio."""
+    starts = [*range(0, num_frames - size, size // 2), num_frames - size]
+    return [(start, size) for start in starts]
 
 
 def fold(features_FK: Floats, phase: int, first_frame: int = 0) -> Floats:

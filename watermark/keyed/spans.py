@@ -9,41 +9,72 @@ finding all maximal scoring subsequences"): rows where the mark stands gain, row
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_TILES, SAMPLE_RATE_HZ, TILE_FRAMES
 from watermark.keyed.search import Sync
-from watermark.result import MarkSegment
+from watermark.result import MarkSegment, ScoreAt
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 _TILE_S = TILE_FRAMES * HOP_SAMPLES / SAMPLE_RATE_HZ
 _MIN_Z = 5.0  # one stretch in millions of noise is this strong, and a second of clean mark scores 12
 _JOIN_S = 0.6  # shorter gaps lie inside words and pauses
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """How the tiles of each row agree with a known pattern [N], and what they could at most (squared)."""
+
+    agreement_N: Doubles
+    energy_N: Doubles
+    start_s: float  # of row 0
+
+    @classmethod
+    def of(cls, features_FK: Floats, signs_MK: Floats, offset_frames: int) -> Self:
+        """Of all audio with `signs_MK` at the offset."""
+        phase = -offset_frames % TILE_FRAMES
+        rows_NK = features_FK[phase::TILE_FRAMES]
+        period_row = ((offset_frames + phase) // TILE_FRAMES + np.arange(len(rows_NK))) % PERIOD_TILES
+        signs_NK = signs_MK[period_row]
+        return cls(
+            (rows_NK * signs_NK).sum(axis=1, dtype=np.float64),
+            (rows_NK**2 * (signs_NK != 0)).sum(axis=1, dtype=np.float64),
+            phase / TILE_FRAMES * _TILE_S,
+        )
+
+    def z(self, first: int, end: int) -> float:
+        """Of rows `first` to `end`; mean 0 and variance 1 where the pattern does not stand."""
+        energy = self.energy_N[first:end].sum()
+        return float(self.agreement_N[first:end].sum() / math.sqrt(energy + 1e-9))
+
+    def second_of(self, row: float) -> float:
+        return self.start_s + row * _TILE_S
+
+
 def find(features_FK: Floats, signs_MK: Floats, offset_frames: int, payload: int | None) -> list[MarkSegment]:
     """Return the spans of the whole audio that show `signs_MK` at the offset, in time order."""
-    phase = -offset_frames % TILE_FRAMES
-    rows_NK = features_FK[phase::TILE_FRAMES]
-    period_row = ((offset_frames + phase) // TILE_FRAMES + np.arange(len(rows_NK))) % PERIOD_TILES
-    signs_NK = signs_MK[period_row]
-    agreement_N = (rows_NK * signs_NK).sum(axis=1, dtype=np.float64)
-    energy_N = (rows_NK**2 * (signs_NK != 0)).sum(axis=1, dtype=np.float64)
-    level = _typical_level(agreement_N)
-
-    def z_score(first: int, end: int) -> float:
-        return float(agreement_N[first:end].sum() / math.sqrt(energy_N[first:end].sum() + 1e-9))
-
+    seen = Agreement.of(features_FK, signs_MK, offset_frames)
+    level = _typical_level(seen.agreement_N)
     # Noise alone makes short stretches too: those are dropped before gaps between the others are closed.
-    strong = [s for s in _maximal_stretches(agreement_N - level / 2) if z_score(*s) >= _MIN_Z]
-    start_s = phase / TILE_FRAMES * _TILE_S
+    strong = [s for s in _maximal_stretches(seen.agreement_N - level / 2) if seen.z(*s) >= _MIN_Z]
     return [
-        MarkSegment(start_s + first * _TILE_S, start_s + end * _TILE_S, z_score(first, end), payload)
+        MarkSegment(seen.second_of(first), seen.second_of(end), seen.z(first, end), payload)
         for first, end in _join(strong)
     ]
+
+
+def scores(features_FK: Floats, signs_MK: Floats, offset_frames: int) -> list[ScoreAt]:
+    """Return z over seconds that overlap by half, over the whole audio; of less than a second none."""
+    seen = Agreement.of(features_FK, signs_MK, offset_frames)
+    size = round(1.0 / _TILE_S)
+    firsts = range(0, len(seen.agreement_N) - size + 1, size // 2)
+    return [ScoreAt(seen.second_of(first + size / 2), seen.z(first, first + size)) for first in firsts]
 
 
 def window(sync: Sync, payload: int | None) -> MarkSegment:

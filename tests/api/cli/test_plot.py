@@ -1,12 +1,14 @@
-"""The picture of a detection, as XML and not as pixels: what is drawn lies where the JSON says."""
+"""The picture of a detection: what is drawn lies where the JSON says."""
 
 import copy
 import xml.etree.ElementTree as ET
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.cli.plot import LANE_HEIGHT, LEFT, RIGHT, WIDTH, draw
+from api.cli.errors import UsageError
+from api.cli.plot import COLOURS, draw, require_plot
 from tests.api.cli.test_wording import DETECTION
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -17,43 +19,48 @@ def detection() -> dict[str, Any]:
     found = copy.deepcopy(DETECTION)
     found["input"] = {"duration_s": 10.0}
     found["waveform"] = [0.0, 0.5, 1.0, 0.25]
-    for row in found["evidence"]:
-        row["score"] = 12.5 if row["segments"] else None
-        for span in row["segments"]:
-            span["score"] = 6.25
+    found["evidence"][0]["scores"] = [{"at_s": 0.5 + i / 2, "score": float(i % 3)} for i in range(19)]
     return found
 
 
-def spans(picture: str) -> list[ET.Element]:
-    return [one for one in ET.fromstring(picture).iter(f"{SVG}rect") if one.find(f"{SVG}title") is not None]
+def _drawn(picture: bytes, colour: str) -> list[list[float]]:
+    """Of each path in the colour, the horizontal places it goes through."""
+    paths = [one for one in ET.fromstring(picture).iter(f"{SVG}path") if colour in str(one.attrib)]
+    return [[float(word) for word in one.get("d", "").split() if _is_number(word)][::2] for one in paths]
 
 
-def test_a_span_lies_at_its_times(detection: dict[str, Any]) -> None:
-    inner = WIDTH - LEFT - RIGHT
-    mark, match = spans(draw("a.wav", detection))
-    assert float(mark.get("x", "")) == LEFT
-    assert float(mark.get("width", "")) == pytest.approx(0.824 * inner, abs=0.1)
-    assert float(match.get("width", "")) == pytest.approx(0.8 * inner, abs=0.1)
-    assert mark.find(f"{SVG}title").text == "0.00 to 8.24 s, score 6.25"
+def _is_number(word: str) -> bool:
+    return word.replace(".", "").replace("-", "").isdigit()
 
 
-def test_spans_are_as_high_as_their_scores(detection: dict[str, Any]) -> None:
-    row = detection["evidence"][0]
-    row["segments"] = [
-        {"start_s": 0.0, "end_s": 1.0, "score": 10.0},
-        {"start_s": 1.0, "end_s": 2.0, "score": 5.0},
-        {"start_s": 2.0, "end_s": 3.0, "score": None},
-    ]
-    heights = [float(one.get("height", "")) for one in spans(draw("a.wav", detection))]
-    assert heights[:2] == [LANE_HEIGHT, LANE_HEIGHT / 2] and heights[2] > 0
+def test_spans_lie_at_their_times(detection: dict[str, Any]) -> None:
+    """A mark of 8.24 s and a match of 8 s, both from the beginning: what they cover has that proportion."""
+    picture = draw("a.wav", detection, ".svg")
+    (mark,) = [xs for xs in _drawn(picture, COLOURS["watermark_keyed"]) if len(xs) < 8]
+    (match,) = _drawn(picture, COLOURS["fingerprint"])
+    assert min(mark) == pytest.approx(min(match), abs=0.01)
+    assert (max(match) - min(match)) / (max(mark) - min(mark)) == pytest.approx(8.0 / 8.24, rel=1e-3)
 
 
-def test_the_name_of_a_file_is_text_and_never_markup(detection: dict[str, Any]) -> None:
-    picture = draw('<script>"&', detection)
-    assert "<script>" not in picture
-    assert ET.fromstring(picture).find(f"{SVG}title").text == '<script>"&'
+def test_the_score_is_a_line_over_time(detection: dict[str, Any]) -> None:
+    lines = [xs for xs in _drawn(draw("a.wav", detection, ".svg"), COLOURS["watermark_keyed"]) if len(xs) > 8]
+    assert len(lines) == 1 and lines[0] == sorted(lines[0])
+
+
+@pytest.mark.parametrize(("suffix", "begins"), [(".png", b"\x89PNG"), (".PDF", b"%PDF"), (".svg", b"<?xml")])
+def test_the_suffix_says_the_format(detection: dict[str, Any], suffix: str, begins: bytes) -> None:
+    assert draw("a.wav", detection, suffix).startswith(begins)
+
+
+def test_the_name_of_a_file_is_text_and_never_markup_or_a_formula(detection: dict[str, Any]) -> None:
+    assert draw('<script>"&$x^', detection, ".svg").count(b"<script>") == 0
 
 
 def test_audio_without_evidence_has_a_picture_too(detection: dict[str, Any]) -> None:
     detection["evidence"], detection["waveform"] = [], []
-    assert spans(draw("a.wav", detection)) == []
+    assert draw("a.wav", detection, ".png").startswith(b"\x89PNG")
+
+
+def test_another_format_is_refused_before_any_work() -> None:
+    with pytest.raises(UsageError, match="name the picture"):
+        require_plot(Path("a.bmp"))

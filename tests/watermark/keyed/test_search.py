@@ -41,6 +41,8 @@ def test_short_audio_is_one_window_and_long_audio_overlapping_ones() -> None:
     assert windows(1000) == [(0, 1000)]
     short = [(first, 500) for first in (0, 250, 500, 750, 1000)]
     assert windows(1500) == [(0, 1000), (500, 1000), *short, (0, 1500)]
+    assert windows(1520)[:3] == [(0, 1000), (500, 1000), (520, 1000)]
+    assert windows(1520)[-2:] == [(1020, 500), (0, 1520)]
 
 
 def test_fold_adds_rows_one_period_apart() -> None:
