@@ -42,7 +42,7 @@ from registry.index.quantizer import unit
 from registry.index.store import SegmentStore
 
 SIZES = (100_000, 1_000_000, 10_000_000)
-QUERY_ROWS, DEPTH = 17, 20  # a query of 5 s: every second of its 34 rows; registry/matching.py
+QUERY_ROWS, DEPTH = 21, 20  # a query of 5 s: every second of its 42 rows; registry/matching.py
 GENERATION_WINDOWS = 250  # two minutes
 BLOCK = 100 * GENERATION_WINDOWS
 SEARCHES = 100
