@@ -92,11 +92,13 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
         redoc_url=None,
         docs_url=None,
     )
-    problems.install(app, settings.retry_after_s, metrics)
+    routers = [part.router for part in (marks, detections, speech, generations, log, health, chat, pages)]
+    routes = [route for router in routers for route in router.routes]
+    problems.install(app, settings.retry_after_s, metrics, routes)
     app.state.metrics = metrics
     app.state.site = Site.load()
-    for routes in (marks, detections, speech, generations, log, health, chat, pages):
-        app.include_router(routes.router)
+    for router in routers:
+        app.include_router(router)
     return app
 
 

@@ -6,6 +6,7 @@ exception that nothing else caught with a 500 that names only the request. The t
 
 import logging
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import errors
@@ -110,8 +112,14 @@ def problem(
     return JSONResponse(body | extensions, kind.status.value, headers, errors.MEDIA_TYPE)
 
 
-def install(app: FastAPI, retry_after_s: int, metrics: Metrics) -> None:
-    """Make `app` answer every failure with a problem, and count what it answers."""
+def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
+    """The methods of all routes with this path; the router names those of the first alone."""
+    matching = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in matching for method in getattr(route, "methods", ())}))
+
+
+def install(app: FastAPI, retry_after_s: int, metrics: Metrics, routes: Sequence[BaseRoute]) -> None:
+    """Make `app` answer every failure with a problem, and count what it answers. `routes`: all of them."""
 
     def answer(
         request: Request, kind: Kind, detail: str, extensions: dict[str, object], wait_s: int = retry_after_s
@@ -132,6 +140,8 @@ def install(app: FastAPI, retry_after_s: int, metrics: Metrics) -> None:
         kind = _BY_STATUS.get(exc.status_code, errors.BAD_REQUEST)
         response = answer(request, kind, str(exc.detail), {})
         response.headers.update(exc.headers or {})
+        if kind is errors.METHOD:
+            response.headers["Allow"] = _allowed(routes, request)
         return response
 
     async def on_invalid(request: Request, exc: Exception) -> Response:

@@ -22,6 +22,12 @@ def post(server: Server, route: str = "/v1/detections", **options: object) -> ht
     return server.client.post(route, content=recording("eltocino"), headers=headers, **options)
 
 
+def test_a_method_that_is_not_there_is_answered_with_all_that_are(server: Server) -> None:
+    """Two routes share the path, and the router knows only the first of them."""
+    response = server.client.options("/v1/generations")
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, POST")
+
+
 def test_a_mark_answers_audio_and_its_ids(server: Server) -> None:
     response = post(server, "/v1/marks", params={"system": "Acme TTS", "system_version": "2", "model": "en"})
     assert response.status_code == 200

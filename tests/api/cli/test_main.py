@@ -150,8 +150,6 @@ def test_a_rebuilt_index_is_consistent_and_still_finds_what_was_issued(
         ["serve", "--device", "tpu"],
         ["index", "repair"],
         ["verify", "--verbose", "a.wav"],
-        ["verify", "--plot", "out.png", "a.wav"],
-        ["verify", "--plot", "out.svg", "a.wav", "b.wav"],
     ],
     ids=" ".join,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.cli.errors import UsageError
+from api.cli.main import main
 from api.cli.plot import COLOURS, draw, require_plot
 from tests.api.cli.test_wording import DETECTION
 
@@ -59,6 +60,11 @@ def test_the_name_of_a_file_is_text_and_never_markup_or_a_formula(detection: dic
 def test_audio_without_evidence_has_a_picture_too(detection: dict[str, Any]) -> None:
     detection["evidence"], detection["waveform"] = [], []
     assert draw("a.wav", detection, ".png").startswith(b"\x89PNG")
+
+
+def test_one_file_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--plot", "out.svg", "a.wav", "b.wav"]) == 2
+    assert "one by one" in capsys.readouterr().err
 
 
 def test_another_format_is_refused_before_any_work() -> None:
