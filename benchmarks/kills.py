@@ -4,13 +4,35 @@ Children are forked, so that they start at once: the process that calls this mus
 imports torch does it before, and computes nothing.
 """
 
+import argparse
 import logging
 import os
 import signal
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.process import children
+from benchmarks.report import write
+
+
+def command(
+    name: str, description: str, num_kills: int, run: Callable[[Path, int, int], dict[str, Any]]
+) -> None:
+    """The command line of such a run, `run(folder, num_kills, seed)`: print and write what it counted; exit
+    code 1 when anything was broken."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--kills", type=int, default=num_kills)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="earmark-kills-") as folder:
+        Path(folder).chmod(0o711)  # the database's own account passes through
+        result = run(Path(folder), args.kills, args.seed)
+    print(", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in result.items()))
+    write(name, result)
+    sys.exit(1 if result["problems"] else 0)
 
 
 def start(work: Callable[[], object]) -> int:

@@ -8,13 +8,10 @@ complete; indexes are gap-free; tiles, rows and generations agree. Prints one li
 benchmarks/results/log_kills.json.
 """
 
-import argparse
 import contextlib
 import functools
 import random
 import secrets
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,6 @@ from api.marking import Origin
 from api.service import Service
 from api.settings import Settings
 from benchmarks import kills
-from benchmarks.report import write
 from registry import GenerationState, RegistryError
 from registry.log import Receipt
 from registry.postgres import stop
@@ -39,16 +35,7 @@ AT_WORK_SHARE = 0.6  # of the kills come soon after a release, the others also d
 
 def main() -> None:
     """Kill, check, print, write."""
-    parser = argparse.ArgumentParser(description="kill the log's writers and its database")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="earmark-kills-") as name:
-        Path(name).chmod(0o711)  # the database's own account passes through
-        result = run(Path(name), args.kills, args.seed)
-    print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in result.items()))
-    write("log_kills", result)
-    sys.exit(1 if result["problems"] else 0)
+    kills.command("log_kills", "kill the log's writers and its database", 200, run)
 
 
 def run(folder: Path, num_kills: int, seed: int = 0) -> dict[str, Any]:

@@ -9,14 +9,12 @@ complete, the index holds every stored window once and no other, every segment f
 last acknowledged one is found as itself. Prints one line and writes benchmarks/results/registry_kills.json.
 """
 
-import argparse
 import functools
 import json
 import os
 import random
 import signal
 import sys
-import tempfile
 import time
 import uuid
 from contextlib import suppress
@@ -28,7 +26,6 @@ from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
 from benchmarks import kills
-from benchmarks.report import write
 from registry import (
     DatabaseUnavailable,
     DataFolderError,
@@ -52,16 +49,7 @@ LENGTHS_S = (5.0, 12.0)  # less is too little to be told among tens of thousands
 
 def main() -> None:
     """Kill, check, print, write."""
-    parser = argparse.ArgumentParser(description="kill the registry's writers and its database")
-    parser.add_argument("--kills", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="earmark-kills-") as name:
-        Path(name).chmod(0o711)  # the database's own account passes through
-        result = run(Path(name), args.kills, args.seed)
-    print(", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in result.items()))
-    write("registry_kills", result)
-    sys.exit(1 if result["problems"] else 0)
+    kills.command("registry_kills", "kill the registry's writers and its database", 1000, run)
 
 
 def run(folder: Path, num_kills: int, seed: int = 0) -> dict[str, Any]:
