@@ -1,10 +1,12 @@
 """The codec's configuration, both ways: the published JSON to `MimiConfig`, and back.
 
 The published checkpoints name no such file: `MimiConfig()` is theirs. A codec of another size comes with one,
-in the form of `_mimi_config`: sample rate, frame rate, and the arguments of three parts.
+in the form of `_mimi_config`: sample rate, frame rate, and the arguments of three parts; and of a fourth,
+`vocoder`, which is ours (mimi/vocoder.py).
 Source: kyutai-labs/moshi@e6a55d2, models/loaders.py.
 """
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -48,10 +50,25 @@ def parse_mimi(fields: Fields) -> MimiConfig:
         codebook_size=quantizer.take("bins", int),
         codebook_dim=quantizer.take("dimension", int),
     )
+    if "vocoder" in fields:
+        config = _with_vocoder(config, fields.inner("vocoder"))
     _refuse_what_is_not_built(seanet)
     for part in (seanet, quantizer, fields):
         part.finish()
     return config
+
+
+def _with_vocoder(config: MimiConfig, vocoder: Fields) -> MimiConfig:
+    if len(config.ratios) != 2:
+        raise CheckpointError(f"{vocoder.where} needs two ratios, not {list(config.ratios)}")
+    window, bins = vocoder.take("spectrum_window", int), vocoder.take("filter_bins", int)
+    if window < config.ratios[1] or bins < 2:
+        raise CheckpointError(
+            f"{vocoder.where} asks for a window of {window} samples and {bins} bins; it takes at least"
+            f" {config.ratios[1]} and 2"
+        )
+    vocoder.finish()
+    return replace(config, vocoder=True, spectrum_window=window, filter_bins=bins)
 
 
 def _refuse_what_is_not_built(seanet: Fields) -> None:
@@ -142,4 +159,9 @@ def published_mimi(config: MimiConfig) -> dict[str, Any]:
             "input_dimension": dim,
             "output_dimensions": [dim],
         },
+        **({"vocoder": _published_vocoder(config)} if config.vocoder else {}),
     }
+
+
+def _published_vocoder(config: MimiConfig) -> dict[str, int]:
+    return {"spectrum_window": config.spectrum_window, "filter_bins": config.filter_bins}

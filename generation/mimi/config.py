@@ -24,7 +24,11 @@ PUBLISHED_TRANSFORMER = TransformerConfig(
 
 @dataclass(frozen=True)
 class MimiConfig:
-    """The codec at one size. `ratios` is the decoder's order; the encoder runs through it backwards."""
+    """The codec at one size. `ratios` is the decoder's order; the encoder runs through it backwards.
+
+    With `vocoder` (vocoder.py) there are two ratios: from the transformers' steps to hops, and the samples of
+    a hop; `num_filters` is the width at hops, and `spectrum_window` and `filter_bins` count.
+    """
 
     ratios: tuple[int, ...] = (8, 6, 5, 4)
     num_filters: int = 64
@@ -41,6 +45,9 @@ class MimiConfig:
     num_semantic: int = 1
     codebook_size: int = 2048
     codebook_dim: int = 256
+    vocoder: bool = False
+    spectrum_window: int = 1024
+    filter_bins: int = 257
 
     @property
     def sample_rate_hz(self) -> int:

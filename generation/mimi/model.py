@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from generation.errors import FrameError
 from generation.mimi.config import MimiConfig
 from generation.mimi.quantizer import Codebook, SplitQuantizer
-from generation.mimi.seanet import make_decoder, make_encoder
+from generation.mimi.seanet import Chain, make_decoder, make_encoder
+from generation.mimi.vocoder import SpectralEncoder, Vocoder
 from generation.streaming import CausalConv, CausalConvTranspose, Transformer
 from generation.streaming.conv import ConvState, ConvTransposeState
 from generation.streaming.transformer import TransformerState
@@ -31,7 +32,7 @@ from generation.streaming.transformer import TransformerState
 
 @dataclass
 class EncoderState:
-    convolutions: list[Any]
+    convolutions: Any  # what the chain of convolutions opened
     transformer: TransformerState | None
     downsample: ConvState
 
@@ -40,7 +41,7 @@ class EncoderState:
 class DecoderState:
     upsample: ConvTransposeState
     transformer: TransformerState | None
-    convolutions: list[Any]
+    convolutions: Any  # what the chain of convolutions opened
 
 
 @dataclass
@@ -67,7 +68,8 @@ class Mimi(nn.Module):
         super().__init__()
         self.config = config
         self.num_codebooks = num_codebooks
-        self.encoder, self.decoder = make_encoder(config), make_decoder(config)
+        self.encoder: Chain = SpectralEncoder(config) if config.vocoder else make_encoder(config)
+        self.decoder: Chain = Vocoder(config) if config.vocoder else make_decoder(config)
         self.encoder_transformer, self.decoder_transformer = _Body(config), _Body(config)
         dim, stride = config.latent_dim, config.resample_stride
         self.downsample = CausalConv(dim, dim, 2 * stride, stride=stride, bias=False, repeat_first=True)
@@ -139,10 +141,15 @@ class Mimi(nn.Module):
 
     def sound(self, state: MimiState, x_BFE: Tensor, live_B: Tensor | None = None) -> Tensor:
         """Samples float [B, 1920 F] of quantized latents [B, F, E]. Moves the decoder on, as `decode`."""
+        x_BTE = self.steps(state, x_BFE, live_B)
+        return self.decoder.push(state.decoder.convolutions, x_BTE, live_B)[:, :, 0]
+
+    def steps(self, state: MimiState, x_BFE: Tensor, live_B: Tensor | None = None) -> Tensor:
+        """What the decoder's convolutions see of quantized latents: float [B, F * stride, E]."""
         x_BTE = self.upsample.push(state.decoder.upsample, x_BFE, live_B)
         if state.decoder.transformer is not None:
             x_BTE = self.decoder_transformer.transformer.push(state.decoder.transformer, x_BTE, live_B)
-        return self.decoder.push(state.decoder.convolutions, x_BTE, live_B)[:, :, 0]
+        return x_BTE
 
     @torch.no_grad()
     def run(self, wav_BT: Tensor) -> tuple[Tensor, Tensor]:

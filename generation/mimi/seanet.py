@@ -69,7 +69,8 @@ def _push_all(layers: Iterable[Layer], state: list[Any], x_BTC: Tensor, live_B: 
     return x_BTC
 
 
-def _residual_blocks(config: MimiConfig, dim: int) -> list[Layer]:
+def residual_blocks(config: MimiConfig, dim: int) -> list[Layer]:
+    """Those between two changes of rate, each looking further back."""
     return [
         ResidualBlock(dim, dim // config.compress, config.residual_kernel, config.dilation_base**index)
         for index in range(config.num_residual_layers)
@@ -81,7 +82,7 @@ def make_encoder(config: MimiConfig) -> Chain:
     dim = config.num_filters
     layers: list[Layer] = [CausalConv(1, dim, config.kernel)]
     for ratio in reversed(config.ratios):
-        layers += _residual_blocks(config, dim)
+        layers += residual_blocks(config, dim)
         layers += [Elu(), CausalConv(dim, 2 * dim, 2 * ratio, stride=ratio)]
         dim *= 2
     return Chain([*layers, Elu(), CausalConv(dim, config.latent_dim, config.last_kernel)])
@@ -94,5 +95,5 @@ def make_decoder(config: MimiConfig) -> Chain:
     for ratio in config.ratios:
         layers += [Elu(), CausalConvTranspose(dim, dim // 2, ratio)]
         dim //= 2
-        layers += _residual_blocks(config, dim)
+        layers += residual_blocks(config, dim)
     return Chain([*layers, Elu(), CausalConv(dim, 1, config.last_kernel)])

@@ -11,23 +11,27 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audio import SAMPLE_RATE_HZ, corpus
 from audio.store import Recording, Store, Wav, build_store
 from generation.speech_text import spoken
 from generation.train.codec.phones import PhoneLabels, write_labels
+from generation.train.codec.pitch import PitchLabels, stacked
 from generation.train.data.build import RECORDED_VOICE
 from generation.train.data.sentences import held_out
 
+HOP_SAMPLES = 240
+
 
 class Batch(NamedTuple):
-    """Sound, and which phones each frame holds where they are known."""
+    """Sound, which phones each frame holds where they are known, and the pitch."""
 
     wav_BT: Tensor
     phones_BFP: Tensor
     labelled_B: Tensor  # bool
+    log_pitch_BN: Tensor  # at the end of each hop of 10 ms
+    voiced_BN: Tensor  # bool
 
 
 class Clips:
@@ -44,6 +48,7 @@ class Clips:
             clip.path.name: spoken(clip.text or "") for clip in clips if clip.source == RECORDED_VOICE
         }
         self.phones = self._labels(cache / "phones.json", spoken_by)
+        self.pitch = PitchLabels(cache / "pitch.npy", rows, self.read)
         kept = set(held_out(spoken_by.values()))
         self.voice = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] not in kept]
         self.held_out = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] in kept]
@@ -55,12 +60,17 @@ class Clips:
     def draw(self, num: int, num_frames: int, voice_share: float, rng: np.random.Generator) -> Batch:
         """Clips of whole frames, each at a level of its own: -12 to +3 dB."""
         drawn = [self._draw(num_frames, voice_share, rng) for _ in range(num)]
+        F, hops = self._frame_samples, self._frame_samples // HOP_SAMPLES
+        phones = [self.phones.targets(row.file, start, num_frames, F) for _, row, start in drawn]
+        pitch = [
+            self.pitch.targets(row.file, start, num_frames * hops, HOP_SAMPLES) for _, row, start in drawn
+        ]
         nothing_FP = np.zeros((num_frames, len(self.phones.names)), np.float32)
-        target = np.stack([nothing_FP if target is None else target for _, target in drawn])
         return Batch(
-            torch.from_numpy(np.stack([wav_T for wav_T, _ in drawn])),
-            torch.from_numpy(target),
-            torch.tensor([target is not None for _, target in drawn]),
+            torch.from_numpy(np.stack([wav_T for wav_T, _, _ in drawn])),
+            torch.from_numpy(np.stack([nothing_FP if known is None else known for known in phones])),
+            torch.tensor([known is not None for known in phones]),
+            *stacked(pitch),
         )
 
     def read(self, row: Recording) -> Wav:
@@ -74,7 +84,7 @@ class Clips:
 
     def _draw(
         self, num_frames: int, voice_share: float, rng: np.random.Generator
-    ) -> tuple[Wav, NDArray[np.float32] | None]:
+    ) -> tuple[Wav, Recording, int]:
         rows = self.voice
         if self.others and rng.random() >= voice_share:
             rows = self.others[sorted(self.others)[int(rng.integers(len(self.others)))]]
@@ -84,7 +94,7 @@ class Clips:
         wav_T = self._store.read(row.start + start, min(samples, row.length - start))
         gain = 10.0 ** (rng.uniform(-12.0, 3.0) / 20.0)
         padded_T = np.pad(np.clip(wav_T * gain, -1.0, 1.0), (0, samples - len(wav_T))).astype(np.float32)
-        return padded_T, self.phones.targets(row.file, start, num_frames, self._frame_samples)
+        return padded_T, row, start
 
 
 def _decoded(clips: list[corpus.Clip]) -> Iterator[tuple[str, str, str, Wav]]:

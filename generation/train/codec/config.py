@@ -7,7 +7,11 @@ from generation.mimi import MimiConfig
 from generation.streaming import TransformerConfig
 
 MINI = MimiConfig(
-    num_filters=16,
+    vocoder=True,
+    ratios=(4, 240),
+    num_filters=256,
+    num_residual_layers=4,
+    compress=1,
     latent_dim=256,
     transformer=TransformerConfig(
         dim=256,
@@ -24,7 +28,7 @@ MINI = MimiConfig(
     codebook_size=1024,
     codebook_dim=128,
 )
-"""8.7 M parameters, 12.5 frames a second, 8 codes of 10 bits: 1.0 kbit/s."""
+"""10.8 M parameters, 12.5 frames a second, 8 codes of 10 bits: 1.0 kbit/s."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,10 @@ class CodecRun:
     frozen_from: int | None = None  # from here on codes stay the same and only the decoder learns
     adversarial_from: int | None = None
     disc_filters: int = 8
-    clips: int = 4
-    clip_frames: int = 25  # of 80 ms
-    voice_share: float = 0.6  # of clips from the voice that `say` speaks with
+    clips: int = 12
+    clip_frames: int = 16  # of 80 ms
+    true_pitch_until: int = 2_000  # the vocoder is driven by the recording's pitch, then by its own
+    voice_share: float = 0.75  # of clips from the voice that `say` speaks with
     learning_rate: float = 1e-3
     warm_steps: int = 100
     decay_share: float = 0.35  # of the steps, the last ones, over which the rate falls to a fiftieth

@@ -13,6 +13,7 @@ Source: Moshi (Defossez et al., 2024, sec. 3.3); weights of the losses are ours 
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from audio.durable import write_durably
 from generation.checkpoints import published_state
 from generation.mimi import Mimi, MimiState
 from generation.mimi.quantizer import Codebook
+from generation.mimi.vocoder import Vocoder
 from generation.train.codec.clips import Batch, Clips
 from generation.train.codec.config import CodecRun
 from generation.train.codec.discriminator import Discriminator
@@ -33,15 +35,19 @@ from generation.train.codec.losses import (
     hinge_discriminator,
     hinge_generator,
     mel_distance,
+    spectral_distance,
 )
 from generation.train.codec.phones import phone_loss
+from generation.train.codec.pitch import pitch_loss
 from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
 from generation.train.codec.report import held_out_figures, measures
 from generation.train.codec.scale import scale_convolutions
 from generation.train.held_out import note_held_out
+from generation.train.precision import fast_bfloat16
 
 COMMITMENT_WEIGHT = 0.5
 PHONE_WEIGHT = 0.5
+PITCH_WEIGHT = 2.0
 ADVERSARIAL_WEIGHT = 0.05
 FEATURE_WEIGHT = 0.2
 PLACING_BATCHES = 40
@@ -95,11 +101,11 @@ class CodecTraining:
         real_BT = batch.wav_BT
         for group in self.adam.param_groups:
             group["lr"] = self.run.rate(self.step)
-        made_BT, semantic_BFE, commitment = self._through(real_BT)
-        mel = mel_distance(made_BT, real_BT)
+        made_BT, semantic_BFE, commitment, pitch = self._through(batch)
+        mel, spectrum = mel_distance(made_BT, real_BT), spectral_distance(made_BT, real_BT)
         phones = phone_loss(self.phones(semantic_BFE), batch.phones_BFP, batch.labelled_B)
-        loss = mel + COMMITMENT_WEIGHT * commitment + PHONE_WEIGHT * phones
-        seen = {"mel": mel, "commitment": commitment, "phones": phones}
+        loss = mel + spectrum + COMMITMENT_WEIGHT * commitment + PHONE_WEIGHT * phones + PITCH_WEIGHT * pitch
+        seen = {"mel": mel, "spectrum": spectrum, "commitment": commitment, "phones": phones, "pitch": pitch}
         if self.adversarial:
             seen |= self._teach_discriminator(real_BT, made_BT.detach())
             more, terms = self._please_discriminator(real_BT, made_BT)
@@ -126,13 +132,31 @@ class CodecTraining:
         write_durably(path, lambda file: file.write(content))
         return path
 
-    def _through(self, real_BT: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is heard, the semantic part of the latents, and the commitment loss."""
+    def _through(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is heard, the semantic part of the latents, the commitment loss and the pitch's."""
+        real_BT = batch.wav_BT
         state = self._open(real_BT)
         # No loss, the phones' included, may reach what makes the codes once they are frozen.
         with torch.set_grad_enabled(not self.frozen):
-            quantized_BFE, semantic_BFE, commitment = self._quantized(self.codec.latents(state, real_BT))
-        return self.codec.sound(state, quantized_BFE), semantic_BFE, commitment
+            with self._half():
+                latents_BFE = self.codec.latents(state, real_BT).float()
+            quantized_BFE, semantic_BFE, commitment = self._quantized(latents_BFE)
+        decoder, ends = self.codec.decoder, state.decoder.convolutions
+        with self._half():
+            steps_BTE = self.codec.steps(state, quantized_BFE)
+            if not isinstance(decoder, Vocoder):
+                made_BT = decoder.push(ends, steps_BTE)[:, :, 0].float()
+                return made_BT, semantic_BFE, commitment, made_BT.new_zeros(())
+            controls = decoder.controls(ends, steps_BTE)
+        pitch = pitch_loss(controls.log_pitch_BN, batch.log_pitch_BN, batch.voiced_BN)
+        if self.step < self.run.true_pitch_until:
+            controls = replace(controls, log_pitch_BN=batch.log_pitch_BN)
+        return decoder.render(ends, controls)[:, :, 0], semantic_BFE, commitment, pitch
+
+    def _half(self) -> torch.autocast:
+        """bfloat16 where the processor multiplies it faster than float32."""
+        device = torch.device(self.run.device).type
+        return torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device))
 
     def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.step < self.run.plain_steps:
@@ -165,7 +189,8 @@ class CodecTraining:
         latents = []
         for index in range(PLACING_BATCHES):
             real_BT = self._batch(index, PLACING).wav_BT
-            latents.append(self.codec.latents(self._open(real_BT), real_BT).flatten(0, 1))
+            with self._half():
+                latents.append(self.codec.latents(self._open(real_BT), real_BT).float().flatten(0, 1))
         place_codebooks(self.codec.quantizer, torch.cat(latents))
 
     def _open(self, real_BT: Tensor) -> MimiState:

@@ -1,12 +1,13 @@
 """What the codec is to be near to: log-mel spectrograms at several resolutions, and a discriminator's view.
 
     mel             sum over windows of mean |log mel(y) - log mel(x)|
+    spectrum        mean over windows of mean |log X - log Y| + |X - Y| / |X|,  X = |STFT(x)|
     discriminator   mean max(0, 1 - D(x)) + mean max(0, 1 + D(y))
     generator       -mean D(y)
     features        mean over layers of |f(y) - f(x)| / mean |f(x)|
 
-Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; differs:
-no balancer, fixed weights.
+Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; the
+spectrum after Parallel WaveGAN (Yamamoto et al., 2020, sec. 2.2). Differs: no balancer, fixed weights.
 """
 
 import torch
@@ -27,6 +28,8 @@ RESOLUTIONS = tuple(
     for window, bands in ((256, 16), (512, 32), (1024, 64), (2048, 112))
 )
 
+SPECTRAL_WINDOWS = (512, 1024, 2048)
+
 
 def mel_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
     """Mean over the resolutions, in nepers of power."""
@@ -34,6 +37,21 @@ def mel_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
     for config in RESOLUTIONS:
         total = total + functional.l1_loss(log_mel(made_BT, config), log_mel(real_BT, config))
     return total / len(RESOLUTIONS)
+
+
+def spectral_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
+    """Mean over the windows: harmonics and what lies between them, which mel bands do not part."""
+    total = made_BT.new_zeros(())
+    for window in SPECTRAL_WINDOWS:
+        made, real = (_magnitude(wav_BT, window) for wav_BT in (made_BT, real_BT))
+        total = total + functional.l1_loss(made.log(), real.log()) + (made - real).norm() / real.norm()
+    return total / len(SPECTRAL_WINDOWS)
+
+
+def _magnitude(wav_BT: Tensor, window: int) -> Tensor:
+    shape = torch.hann_window(window, device=wav_BT.device)
+    spectrum: Tensor = torch.stft(wav_BT, window, window // 4, window=shape, return_complex=True).abs()
+    return spectrum + 1.4e-4 * float(window) ** 0.5  # noise at -66 dBFS or so need not be matched
 
 
 def hinge_discriminator(real: list[Tensor], made: list[Tensor]) -> Tensor:

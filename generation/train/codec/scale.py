@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from generation.mimi import Mimi
+from generation.mimi.vocoder import Vocoder
 from generation.streaming import CausalConv, CausalConvTranspose
 
-LAST_SCALE = 0.1  # of the samples: speech is quiet
+LAST_SCALE = 0.1  # of the samples, or of a vocoder's log magnitudes: speech is quiet
+FIRST_LOG_MAGNITUDE = -4.0
 
 
 @torch.no_grad()
@@ -31,6 +33,8 @@ def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
         del vars(conv)["push"]
     *_, last = (module for module in codec.decoder.modules() if isinstance(module, CausalConv))
     last.weight.mul_(LAST_SCALE)
+    if isinstance(codec.decoder, Vocoder) and last.bias is not None:
+        last.bias[:-1] = FIRST_LOG_MAGNITUDE
 
 
 def _scaling(conv: CausalConv | CausalConvTranspose) -> Callable[..., Tensor]:

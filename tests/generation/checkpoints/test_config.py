@@ -12,6 +12,7 @@ from generation.errors import CheckpointError
 from generation.mimi import MimiConfig
 from generation.moshi import DepthConfig, MoshiConfig
 from generation.streaming import TransformerConfig
+from generation.train.codec.config import MINI
 from tests.generation.tiny import TINY_MIMI, TINY_MOSHI
 
 # configs/moshi_7b_202409.json of kyutai-labs/moshi, word for word.
@@ -160,7 +161,10 @@ def test_a_field_without_a_sound_default_must_be_there(name: str) -> None:
         parse_moshi(Fields({k: v for k, v in PUBLISHED.items() if k != name}, "config.json"))
 
 
-@pytest.mark.parametrize("config", [MimiConfig(), TINY_MIMI, replace(TINY_MIMI, num_semantic=2, kernel=5)])
+@pytest.mark.parametrize(
+    "config",
+    [MimiConfig(), TINY_MIMI, replace(TINY_MIMI, num_semantic=2, kernel=5), MINI],
+)
 def test_a_codec_that_is_written_is_read_back(config: MimiConfig) -> None:
     """A codec of another size comes with its own file."""
     assert parse_mimi(Fields(published_mimi(config), "mimi.json")) == config
@@ -180,6 +184,7 @@ def test_a_codec_that_is_written_is_read_back(config: MimiConfig) -> None:
         ("seanet", {"activation": "ReLU"}, "activation"),
         ("seanet", {"true_skip": False}, "true_skip"),
         ("quantizer", {"input_dimension": 8}, "input_dimension = 8"),
+        (None, {"vocoder": {"spectrum_window": 1024, "filter_bins": 257}}, "two ratios"),
         ("transformer", {"d_model": 32}, "d_model = 32"),
         ("transformer", {"positional_embedding": "sin"}, "'sin'"),
         ("transformer", {"gating": "relu"}, "'relu'"),
