@@ -9,8 +9,8 @@ Source: Tagliasacchi et al., 2020; SoundStream (Zeghidour et al., 2021); sizes f
 2024, sec. 3.3.1), in which a residual block precedes each downsampling and follows each upsampling.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,15 +46,20 @@ class ResidualBlock(nn.Module):
         return x_BTC + _push_all(self.block, state, x_BTC, live_B)
 
 
-Layer = CausalConv | CausalConvTranspose | Elu | ResidualBlock
+class Layer(Protocol):
+    """What a chain is made of: modules that stream."""
+
+    def open(self, batch_size: int) -> Any: ...
+
+    def push(self, state: Any, x_BTC: Tensor, live_B: Tensor | None = None) -> Tensor: ...
 
 
 class Chain(nn.Module):
     """Layers one after the other; the state is the list of theirs."""
 
-    def __init__(self, layers: list[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer]) -> None:
         super().__init__()
-        self.model: Stack[Layer] = Stack(layers)
+        self.model: Stack[Any] = Stack(layers)
 
     def open(self, batch_size: int) -> list[Any]:
         return [layer.open(batch_size) for layer in self.model]
@@ -69,8 +74,7 @@ def _push_all(layers: Iterable[Layer], state: list[Any], x_BTC: Tensor, live_B: 
     return x_BTC
 
 
-def residual_blocks(config: MimiConfig, dim: int) -> list[Layer]:
-    """Those between two changes of rate, each looking further back."""
+def _residual_blocks(config: MimiConfig, dim: int) -> list[Layer]:
     return [
         ResidualBlock(dim, dim // config.compress, config.residual_kernel, config.dilation_base**index)
         for index in range(config.num_residual_layers)
@@ -82,7 +86,7 @@ def make_encoder(config: MimiConfig) -> Chain:
     dim = config.num_filters
     layers: list[Layer] = [CausalConv(1, dim, config.kernel)]
     for ratio in reversed(config.ratios):
-        layers += residual_blocks(config, dim)
+        layers += _residual_blocks(config, dim)
         layers += [Elu(), CausalConv(dim, 2 * dim, 2 * ratio, stride=ratio)]
         dim *= 2
     return Chain([*layers, Elu(), CausalConv(dim, config.latent_dim, config.last_kernel)])
@@ -95,5 +99,5 @@ def make_decoder(config: MimiConfig) -> Chain:
     for ratio in config.ratios:
         layers += [Elu(), CausalConvTranspose(dim, dim // 2, ratio)]
         dim //= 2
-        layers += residual_blocks(config, dim)
+        layers += _residual_blocks(config, dim)
     return Chain([*layers, Elu(), CausalConv(dim, 1, config.last_kernel)])

@@ -26,13 +26,15 @@ from torch.nn import functional
 
 from audio import SAMPLE_RATE_HZ
 from generation.mimi.config import MimiConfig
-from generation.mimi.seanet import Chain, Elu, Layer, residual_blocks
+from generation.mimi.seanet import Chain, Elu
 from generation.streaming import CausalConv, CausalConvTranspose
 from generation.streaming.state import write_rows
 
 LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
 TOP_HARMONIC_HZ = 11_500.0
 NOISE_SAMPLES = 1 << 17
+GAIN = 0.2  # of the last convolution: what one step of Adam adds to 768 of its weights is else a neper
+LOUDEST = 4.0  # of a filter's log magnitudes; speech at full scale stays below 2
 FLOOR = 1e-2  # of a bin's magnitude: about -60 dB of loud speech
 
 
@@ -40,6 +42,36 @@ FLOOR = 1e-2  # of a bin's magnitude: about -60 dB of loud speech
 class SpectralEncoderState:
     samples_BT: Tensor  # what the next windows still need
     convolutions: list[Any]
+
+
+class Norm(nn.LayerNorm):
+    """A layer norm as a layer of a stream: it remembers nothing."""
+
+    def open(self, batch_size: int) -> None:  # noqa: ARG002 - the shape of every layer
+        return None
+
+    def push(self, state: None, x_BTC: Tensor, live_B: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        y_BTC: Tensor = self(x_BTC)
+        return y_BTC
+
+
+class NormedBlock(Chain):
+    """`x + conv1(ELU(conv_k(norm(x))))`: a SEANet block that is told the scale of what it hears."""
+
+    def __init__(self, dim: int, hidden: int, kernel: int, dilation: int) -> None:
+        inner = CausalConv(dim, hidden, kernel, dilation=dilation)
+        super().__init__([Norm(dim), inner, Elu(), CausalConv(hidden, dim, 1)])
+
+    def push(self, state: list[Any], x_BTC: Tensor, live_B: Tensor | None = None) -> Tensor:
+        return x_BTC + super().push(state, x_BTC, live_B)
+
+
+def _blocks(config: MimiConfig) -> list[NormedBlock]:
+    dim, kernel = config.num_filters, config.residual_kernel
+    return [
+        NormedBlock(dim, dim // config.compress, kernel, config.dilation_base**index)
+        for index in range(config.num_residual_layers)
+    ]
 
 
 class SpectralEncoder(Chain):
@@ -50,8 +82,8 @@ class SpectralEncoder(Chain):
         super().__init__(
             [
                 CausalConv(config.spectrum_window // 2 + 1, dim, 1),
-                *residual_blocks(config, dim),
-                Elu(),
+                *_blocks(config),
+                Norm(dim),
                 CausalConv(dim, config.latent_dim, 2 * steps, stride=steps),
             ]
         )
@@ -99,15 +131,16 @@ class Vocoder(Chain):
 
     def __init__(self, config: MimiConfig) -> None:
         steps, hop, dim = *config.ratios, config.num_filters
-        layers: list[Layer] = [
-            CausalConv(config.latent_dim, dim, config.kernel),
-            Elu(),
-            CausalConvTranspose(dim, dim, steps),
-            *residual_blocks(config, dim),
-            Elu(),
-            CausalConv(dim, 2 * config.filter_bins + 1, config.last_kernel),
-        ]
-        super().__init__(layers)
+        super().__init__(
+            [
+                CausalConv(config.latent_dim, dim, config.kernel),
+                Elu(),
+                CausalConvTranspose(dim, dim, steps),
+                *_blocks(config),
+                Norm(dim),
+                CausalConv(dim, 2 * config.filter_bins + 1, config.last_kernel),
+            ]
+        )
         self.hop, self.bins = hop, config.filter_bins
         self.taps = 2 * (self.bins - 1)
         table = np.random.default_rng(0).standard_normal(NOISE_SAMPLES).astype(np.float32)
@@ -130,10 +163,12 @@ class Vocoder(Chain):
 
     def controls(self, state: VocoderState, x_BTC: Tensor, live_B: Tensor | None = None) -> Controls:
         """What the latents ask for, in float32."""
-        y_BNC = super().push(state.convolutions, x_BTC, live_B).float()
+        y_BNC = GAIN * super().push(state.convolutions, x_BTC, live_B).float()
         voiced_BNK, noise_BNK, pitch_BN1 = y_BNC.tensor_split([self.bins, 2 * self.bins], dim=2)
         low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
-        return Controls(voiced_BNK, noise_BNK, low + (high - low) * torch.sigmoid(pitch_BN1[:, :, 0]))
+        return Controls(
+            _bounded(voiced_BNK), _bounded(noise_BNK), low + (high - low) * torch.sigmoid(pitch_BN1[:, :, 0])
+        )
 
     def render(self, state: VocoderState, controls: Controls, live_B: Tensor | None = None) -> Tensor:
         """Samples [B, T, 1] of controls. The pitch carries no gradient: a spectrum says nothing of it."""
@@ -184,6 +219,11 @@ def _cosines(phase: Tensor, number: Tensor) -> Tensor:
     kernel = torch.sin((whole + 0.5) * phase) / (2 * sine.masked_fill(peak, 1.0)) - 0.5
     kernel = torch.where(peak, whole, kernel)
     return (kernel + (number - whole) * torch.cos((whole + 1) * phase)) * torch.sqrt(2 / number)
+
+
+def _bounded(log_magnitude: Tensor) -> Tensor:
+    """Below LOUDEST, gradually: a training step that overshoots must not be heard as e to the hundred."""
+    return LOUDEST - functional.softplus(LOUDEST - log_magnitude)
 
 
 def minimum_phase(log_magnitude_K: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from generation.mimi import Mimi
-from generation.mimi.vocoder import Vocoder
+from generation.mimi.vocoder import GAIN, Vocoder
 from generation.streaming import CausalConv, CausalConvTranspose
 
 LAST_SCALE = 0.1  # of the samples, or of a vocoder's log magnitudes: speech is quiet
@@ -34,7 +34,7 @@ def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
     *_, last = (module for module in codec.decoder.modules() if isinstance(module, CausalConv))
     last.weight.mul_(LAST_SCALE)
     if isinstance(codec.decoder, Vocoder) and last.bias is not None:
-        last.bias[:-1] = FIRST_LOG_MAGNITUDE
+        last.bias[:-1] = FIRST_LOG_MAGNITUDE / GAIN
 
 
 def _scaling(conv: CausalConv | CausalConvTranspose) -> Callable[..., Tensor]:

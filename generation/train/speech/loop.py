@@ -8,7 +8,7 @@
     OUT/held_out.jsonl          its figures, a line for each report
 
 A crash loses at most the steps since the last checkpoint, and they are taken again with the same batches.
-Runs unchanged on CUDA, there in bfloat16 but for the weights.
+Runs unchanged on CUDA; in bfloat16 but for the weights where that is faster (train/precision.py).
 Source: Moshi (Defossez et al., 2024, sec. 3.4 and 4.2). The depth transformer sees a random part of the
 frames, as in Sesame's CSM (2025). Not here: the dialogue stage.
 """
@@ -28,6 +28,7 @@ from generation.moshi import Guidance, Sampling
 from generation.text import Text
 from generation.train.data.cache import SpeechCache
 from generation.train.held_out import note_held_out
+from generation.train.precision import fast_bfloat16
 from generation.train.speech.batches import Batch, Sentences
 from generation.train.speech.codes import CodeCache
 from generation.train.speech.config import SpeechRun, condition_configs
@@ -112,8 +113,8 @@ class SpeechTraining:
         run, stage = self.run, self.run.stage(self.step)
         corruption = Corruption(*(part.to(run.device) for part in corruption))
         batch = on_device(batch, run.device)
-        on_cuda = torch.device(run.device).type == "cuda"
-        with torch.autocast(torch.device(run.device).type, torch.bfloat16, enabled=on_cuda):
+        device = torch.device(run.device).type
+        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
             condition_B1E = self.voice.conditions(batch.conditions)
             losses = losses_of(
                 self.voice.moshi, condition_B1E, batch, run, stage, corruption, chosen_BF.to(run.device)

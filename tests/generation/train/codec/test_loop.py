@@ -3,18 +3,24 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from audio import corpus
+from audio.store import Recording, Wav
 from generation.checkpoints import published_state
+from generation.errors import TrainingDataError
 from generation.mimi import Mimi, MimiConfig
 from generation.train.codec.config import MINI, CodecRun
 from generation.train.codec.loop import CodecTraining
-from generation.train.codec.losses import mel_distance
+from generation.train.codec.losses import mel_distance, spectral_distance
+from generation.train.codec.pitch import PitchLabels, num_values
 from generation.train.codec.quantize import draw_num_used, place_codebooks, quantize
 from generation.train.codec.scale import scale_convolutions
 
@@ -22,7 +28,8 @@ ASSETS = Path(__file__).parents[3] / "assets"
 assert MINI.transformer is not None
 TINY = replace(
     MINI,
-    num_filters=2,
+    num_filters=8,
+    num_residual_layers=1,
     latent_dim=16,
     codebook_size=16,
     codebook_dim=8,
@@ -47,7 +54,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> CodecRun:
             rows.writerow([f"kathleen_{number}.flac", f"sentence number {number}"])
     labels = {"kathleen_1.flac": [["AA", 0.0, 1.0], ["T", 1.0, 0.5]]}
     (cache / "phones.json").write_text(json.dumps(labels))
-    return CodecRun(data, root / "out", TINY, steps=8, plain_steps=3, clips=2, clip_frames=6)
+    write_pitch_of(cache, [corpus.read(data / "voice" / "kathleen" / f"kathleen_{n}.flac") for n in (1, 2)])
+    return CodecRun(
+        data, root / "out", TINY, steps=8, plain_steps=3, clips=2, clip_frames=6, true_pitch_until=2
+    )
+
+
+def write_pitch_of(cache: Path, wavs: list[Wav]) -> None:
+    """200 Hz in the first half of each recording: pyworld is not part of the tests' environment."""
+    lengths = [num_values(len(wav_T)) for wav_T in wavs]
+    hz = [np.where(np.arange(n) < n // 2, 200.0, 0.0).astype(np.float32) for n in lengths]
+    np.save(cache / "pitch.npy", np.concatenate(hz))
 
 
 @pytest.fixture
@@ -171,9 +188,36 @@ def test_half_of_the_clips_keep_all_their_codes() -> None:
     assert float((drawn_B == 8).float().mean()) == pytest.approx(0.5 + 0.5 / 8, abs=0.03)
 
 
-def test_the_distance_is_nothing_for_the_same_and_grows_with_noise() -> None:
+@pytest.mark.parametrize("distance", [mel_distance, spectral_distance])
+def test_the_distance_is_nothing_for_the_same_and_grows_with_noise(
+    distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+) -> None:
     torch.manual_seed(5)
     wav_BT = torch.randn(1, 24_000) * 0.1
-    assert float(mel_distance(wav_BT, wav_BT)) == 0.0
-    little, much = (float(mel_distance(wav_BT + g * torch.randn_like(wav_BT), wav_BT)) for g in (0.01, 0.2))
+    assert float(distance(wav_BT, wav_BT)) == 0.0
+    little, much = (float(distance(wav_BT + g * torch.randn_like(wav_BT), wav_BT)) for g in (0.01, 0.2))
     assert 0.0 < little < much
+
+
+def test_the_pitch_is_taught_and_then_used(training: CodecTraining) -> None:
+    """While the recording's pitch drives the vocoder, and after it: the loss comes with a gradient."""
+    for _ in range(4):
+        seen = training.update()
+        assert seen["pitch"] > 0.0
+    last = training.codec.decoder.model[-1]
+    before = last.bias[-1].item()  # the pitch's own row, of which no spectrum speaks
+    training.update()
+    assert last.bias[-1].item() != before
+
+
+def test_pitch_glides_where_nothing_is_voiced(tmp_path: Path) -> None:
+    hz = np.array([0, 0, 100, 100, 0, 0, 0, 200, 0, 0, 0], np.float32)
+    np.save(tmp_path / "pitch.npy", hz)
+    row = Recording("a.flac", "kathleen", "kathleen", 0, 2400)
+    labels = PitchLabels(tmp_path / "pitch.npy", [row], lambda _: np.zeros(2400, np.float32))
+    log_hz, voiced = labels.targets("a.flac", 0, 12, 240)  # of 10 ms each, two more than there are
+    assert voiced.tolist() == [False, True, True, False, False, False, True] + [False] * 5
+    assert np.exp(log_hz[1]) == pytest.approx(100)
+    assert np.exp(log_hz[4]) == pytest.approx(150, rel=0.06)
+    with pytest.raises(TrainingDataError, match="another corpus"):
+        PitchLabels(tmp_path / "pitch.npy", [row, replace(row, file="b.flac")], lambda _: hz)
