@@ -52,7 +52,8 @@ def _magnitude(wav_BT: Tensor, window: int) -> Tensor:
     shape = torch.hann_window(window, device=wav_BT.device)
     floor = 1.4e-4 * float(window) ** 0.5  # noise at -66 dBFS or so need not be matched
     spectrum: Tensor = torch.stft(wav_BT, window, window // 4, window=shape, return_complex=True)
-    return spectrum.abs() + floor
+    magnitude: Tensor = spectrum.abs() + floor
+    return magnitude
 
 
 def hinge_discriminator(real: list[Tensor], made: list[Tensor]) -> Tensor:
