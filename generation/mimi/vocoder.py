@@ -33,7 +33,7 @@ from generation.streaming.state import write_rows
 LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
 TOP_HARMONIC_HZ = 11_500.0
 NOISE_SAMPLES = 1 << 17
-GAIN = 0.2  # of the last convolution: what one step of Adam adds to 768 of its weights is else a neper
+GAIN = 0.2  # of the log magnitudes: what one step of Adam adds to 768 weights is else a neper
 LOUDEST = 4.0  # of a filter's log magnitudes; speech at full scale stays below 2
 FLOOR = 1e-2  # of a bin's magnitude: about -60 dB of loud speech
 
@@ -163,12 +163,11 @@ class Vocoder(Chain):
 
     def controls(self, state: VocoderState, x_BTC: Tensor, live_B: Tensor | None = None) -> Controls:
         """What the latents ask for, in float32."""
-        y_BNC = GAIN * super().push(state.convolutions, x_BTC, live_B).float()
+        y_BNC = super().push(state.convolutions, x_BTC, live_B).float()
         voiced_BNK, noise_BNK, pitch_BN1 = y_BNC.tensor_split([self.bins, 2 * self.bins], dim=2)
         low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
-        return Controls(
-            _bounded(voiced_BNK), _bounded(noise_BNK), low + (high - low) * torch.sigmoid(pitch_BN1[:, :, 0])
-        )
+        log_pitch_BN = low + (high - low) * torch.sigmoid(pitch_BN1[:, :, 0])
+        return Controls(_bounded(GAIN * voiced_BNK), _bounded(GAIN * noise_BNK), log_pitch_BN)
 
     def render(self, state: VocoderState, controls: Controls, live_B: Tensor | None = None) -> Tensor:
         """Samples [B, T, 1] of controls. The pitch carries no gradient: a spectrum says nothing of it."""
