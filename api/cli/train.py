@@ -92,12 +92,18 @@ def _add_codec_parser(networks: Subparsers, common: argparse.ArgumentParser) -> 
         "codec",
         parents=[common],
         help="the small speech codec",
-        description="Trains Mimi's architecture at a small size and writes OUT/codec.safetensors; a run that "
-        "was stopped goes on from its checkpoint, and so does one with more steps. Needs "
+        description="Trains the small codec and writes OUT/codec.safetensors; a run that was "
+        "stopped goes on from its checkpoint, and so does one with more steps. Needs "
         "pip install 'earmark[bench,train]' and, for names in no dictionary, apt-get install flite.",
     )
     codec.add_argument("corpus", type=Path, metavar="CORPUS", help="folder with the recordings")
     _add_steps(codec)
+    codec.add_argument(
+        "--start",
+        type=Path,
+        metavar="FILE",
+        help="a codec.safetensors to begin with (default: random weights)",
+    )
     for name, text in (
         ("frozen-from", "step from which codes no longer change"),
         ("adversarial-from", "step from which a discriminator joins"),
@@ -116,6 +122,7 @@ def run_codec(args: argparse.Namespace) -> int:
         data=args.corpus,
         out=args.output,
         steps=args.steps,
+        start=args.start,
         frozen_from=args.frozen_from,
         adversarial_from=args.adversarial_from,
         threads=args.threads,

@@ -148,6 +148,8 @@ class Vocoder(Chain):
 
     def open(self, batch_size: int) -> VocoderState:  # type: ignore[override]
         first = next(self.parameters())
+        # Loading assigns weights where they are wanted, and moves no buffer.
+        self.noise_table = nn.Buffer(self.noise_table.to(first.device), persistent=False)
         return VocoderState(
             super().open(batch_size),
             first.new_zeros(batch_size, self.taps, dtype=torch.float32),

@@ -38,6 +38,7 @@ class CodecRun:
     data: Path
     out: Path
     codec: MimiConfig = field(default_factory=lambda: MINI)
+    start: Path | None = None  # a codec.safetensors of this size to begin with
     steps: int = 6_000
     plain_steps: int = 600  # before the codebooks exist: latents reach the decoder as they are
     frozen_from: int | None = None  # from here on codes stay the same and only the decoder learns
@@ -49,7 +50,7 @@ class CodecRun:
     voice_share: float = 0.75  # of clips from the voice that `say` speaks with
     learning_rate: float = 1e-3
     warm_steps: int = 100
-    decay_share: float = 0.35  # of the steps, the last ones, over which the rate falls to a fiftieth
+    decay_share: float = 0.9  # of the steps, the last ones, over which the rate falls to a fiftieth
     report_steps: int = 500
     checkpoint_steps: int = 200
     device: str = "cpu"

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from audio import run_state
 from audio.durable import write_durably
-from generation.checkpoints import published_state
+from generation.checkpoints import published_state, read_mimi
 from generation.mimi import Mimi, MimiState
 from generation.mimi.quantizer import Codebook
 from generation.mimi.vocoder import Vocoder
@@ -31,6 +31,8 @@ from generation.train.codec.clips import Batch, Clips
 from generation.train.codec.config import CodecRun
 from generation.train.codec.discriminator import Discriminator
 from generation.train.codec.losses import (
+    RESOLUTIONS,
+    SPECTRAL_WINDOWS,
     feature_distance,
     hinge_discriminator,
     hinge_generator,
@@ -47,7 +49,7 @@ from generation.train.precision import fast_bfloat16
 
 COMMITMENT_WEIGHT = 0.5
 PHONE_WEIGHT = 0.5
-PITCH_WEIGHT = 1.0
+PITCH_WEIGHT = 2.0
 ADVERSARIAL_WEIGHT = 0.05
 FEATURE_WEIGHT = 0.2
 PLACING_BATCHES = 40
@@ -72,16 +74,20 @@ class CodecTraining:
             lr=run.learning_rate,
             betas=(0.8, 0.99),
             weight_decay=1e-3,
+            fused=True,
         )
         self.disc_adam = torch.optim.AdamW(self.disc.parameters(), lr=3e-4, betas=(0.5, 0.9))
         self.step, self.spent_s = 0, 0.0
         if self._file.exists():
             counters = run_state.load(self._file, self._modules, self._adams, run.device)
             self.step, self.spent_s = int(counters["step"]), counters["spent_s"]
-            for book in self._books():
-                book.forget()
+        elif run.start is not None:
+            begun = read_mimi(run.start, run.codec, run.codec.num_codebooks, run.device)
+            self.codec.load_state_dict(begun.state_dict())
         else:
             scale_convolutions(self.codec, self._batch(0, SCALING).wav_BT)
+        for book in self._books():
+            book.forget()
 
     @property
     def frozen(self) -> bool:
@@ -95,14 +101,17 @@ class CodecTraining:
     def update(self) -> dict[str, float]:
         """One step; the losses it saw."""
         started = time.monotonic()
-        if self.step == self.run.plain_steps:
+        if self.step == self.run.plain_steps and self.run.start is None:
             self._place_codebooks()
         batch = self._batch(self.step, TRAINING)
         real_BT = batch.wav_BT
         for group in self.adam.param_groups:
             group["lr"] = self.run.rate(self.step)
         made_BT, semantic_BFE, commitment, pitch = self._through(batch)
-        mel, spectrum = mel_distance(made_BT, real_BT), spectral_distance(made_BT, real_BT)
+        # One resolution of each a step, in turn: all of them are a third of a step's time.
+        mel = mel_distance(made_BT, real_BT, RESOLUTIONS[self.step % len(RESOLUTIONS) :][:1])
+        window = SPECTRAL_WINDOWS[self.step % len(SPECTRAL_WINDOWS)]
+        spectrum = spectral_distance(made_BT, real_BT, [window])
         phones = phone_loss(self.phones(semantic_BFE), batch.phones_BFP, batch.labelled_B)
         loss = mel + spectrum + COMMITMENT_WEIGHT * commitment + PHONE_WEIGHT * phones + PITCH_WEIGHT * pitch
         seen = {"mel": mel, "spectrum": spectrum, "commitment": commitment, "phones": phones, "pitch": pitch}
@@ -159,7 +168,7 @@ class CodecTraining:
         return torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device))
 
     def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.step < self.run.plain_steps:
+        if self.step < self.run.plain_steps and self.run.start is None:
             return latents_BFE, latents_BFE, latents_BFE.new_zeros(())
         generator = torch.Generator().manual_seed(self.run.seed + self.step)
         num_used_B = draw_num_used(len(latents_BFE), self.run.codec.num_codebooks, generator)

@@ -1,7 +1,8 @@
 """What the codec is to be near to: log-mel spectrograms at several resolutions, and a discriminator's view.
 
-    mel             sum over windows of mean |log mel(y) - log mel(x)|
+    mel             mean over windows of mean |log mel(y) - log mel(x)|
     spectrum        mean over windows of mean |log X - log Y| + |X - Y| / |X|,  X = |STFT(x)|
+                    of all windows, or of those that a step draws
     discriminator   mean max(0, 1 - D(x)) + mean max(0, 1 + D(y))
     generator       -mean D(y)
     features        mean over layers of |f(y) - f(x)| / mean |f(x)|
@@ -9,6 +10,8 @@
 Dimension key: B clips, T samples. Source: EnCodec (Defossez et al., 2022, sec. 3.4), hinge losses; the
 spectrum after Parallel WaveGAN (Yamamoto et al., 2020, sec. 2.2). Differs: no balancer, fixed weights.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,21 +34,19 @@ RESOLUTIONS = tuple(
 SPECTRAL_WINDOWS = (512, 1024, 2048)
 
 
-def mel_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
+def mel_distance(made_BT: Tensor, real_BT: Tensor, drawn: Sequence[MelConfig] = RESOLUTIONS) -> Tensor:
     """Mean over the resolutions, in nepers of power."""
-    total = made_BT.new_zeros(())
-    for config in RESOLUTIONS:
-        total = total + functional.l1_loss(log_mel(made_BT, config), log_mel(real_BT, config))
-    return total / len(RESOLUTIONS)
+    distances = [functional.l1_loss(log_mel(made_BT, one), log_mel(real_BT, one)) for one in drawn]
+    return torch.stack(distances).mean()
 
 
-def spectral_distance(made_BT: Tensor, real_BT: Tensor) -> Tensor:
+def spectral_distance(made_BT: Tensor, real_BT: Tensor, drawn: Sequence[int] = SPECTRAL_WINDOWS) -> Tensor:
     """Mean over the windows: harmonics and what lies between them, which mel bands do not part."""
-    total = made_BT.new_zeros(())
-    for window in SPECTRAL_WINDOWS:
+    distances = []
+    for window in drawn:
         made, real = (_magnitude(wav_BT, window) for wav_BT in (made_BT, real_BT))
-        total = total + functional.l1_loss(made.log(), real.log()) + (made - real).norm() / real.norm()
-    return total / len(SPECTRAL_WINDOWS)
+        distances.append(functional.l1_loss(made.log(), real.log()) + (made - real).norm() / real.norm())
+    return torch.stack(distances).mean()
 
 
 def _magnitude(wav_BT: Tensor, window: int) -> Tensor:

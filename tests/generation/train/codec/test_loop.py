@@ -73,7 +73,7 @@ def training(run: CodecRun) -> CodecTraining:
     return _on_what_there_is(run)
 
 
-def _on_what_there_is(run: CodecRun, **changes: int) -> CodecTraining:
+def _on_what_there_is(run: CodecRun, **changes: object) -> CodecTraining:
     from generation.train.codec import clips
 
     class Fewer(clips.Clips):
@@ -136,6 +136,23 @@ def test_what_is_published_is_what_was_trained(training: CodecTraining) -> None:
     written = load_file(training.publish())
     for name, tensor in published_state(training.codec).items():
         assert torch.equal(written[name], tensor.half()), name
+
+
+def test_a_run_begins_with_the_weights_of_another(training: CodecTraining, run: CodecRun) -> None:
+    """Its codebooks stay where they are: they are not placed a second time."""
+    for _ in range(5):
+        training.update()
+    path = training.publish()
+    expected, _ = training.codec.run(training._batch(9, 0).wav_BT)
+    (run.out / "checkpoint.safetensors").unlink(missing_ok=True)
+    begun = _on_what_there_is(run, start=path, plain_steps=0)
+    assert begun.step == 0
+    found, _ = begun.codec.run(training._batch(9, 0).wav_BT)
+    assert float((found == expected).float().mean()) > 0.95  # the file holds half precision
+    before = begun.codec.quantizer.rvq_first.codebooks(1)[0].embedding_sum.clone()
+    assert begun.update()["commitment"] > 0.0
+    moved = (begun.codec.quantizer.rvq_first.codebooks(1)[0].embedding_sum - before).norm() / before.norm()
+    assert 0.0 < float(moved) < 0.5
 
 
 def test_a_new_codec_hands_on_what_it_is_given() -> None:
