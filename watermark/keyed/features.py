@@ -79,10 +79,15 @@ def hann_window(num_samples: int) -> Floats:
 
 def log_power(power_FK: Floats) -> Floats:
     """Return 0.5 ln(power + floor): nepers, the unit in which a gain is an addition."""
-    peak_F1 = power_FK.max(axis=1, keepdims=True)
-    loud = np.percentile(peak_F1, 95) if len(peak_F1) else 0.0
-    floor_F1 = np.maximum(peak_F1, 1e-3 * loud) * 10 ** (-FLOOR_DB / 10) + 1e-12
+    floor_F1 = power_floor(power_FK.max(axis=1, keepdims=True))
     return np.asarray(0.5 * np.log(power_FK + floor_F1), np.float32)
+
+
+def power_floor(peak_F: Floats) -> Floats:
+    """Return the floor of each frame from its strongest band's power, frames first: FLOOR_DB below it, or
+    below what is 30 dB under the loud frames."""
+    loud = np.percentile(peak_F, 95, axis=0) if len(peak_F) else 0.0
+    return np.asarray(np.maximum(peak_F, 1e-3 * loud) * 10 ** (-FLOOR_DB / 10) + 1e-12, np.float32)
 
 
 def tile_mean(plane_FK: Floats) -> Floats:
