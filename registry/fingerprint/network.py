@@ -88,7 +88,7 @@ class FingerprintNetwork(nn.Module):
         x = functional.gelu(self.squeeze(x)).to(self.head.weight.dtype)
         return functional.normalize(self.head(x.reshape(B, -1)), dim=1)
 
-    def narrowed(self) -> "FingerprintNetwork":
+    def narrowed(self) -> FingerprintNetwork:
         """The same network in bfloat16, for inference; sums, the head and the norm stay in float32.
 
         Its embeddings have a cosine of 0.99996 and more with those of float32 (tests/registry/fingerprint).
@@ -103,8 +103,8 @@ class FingerprintNetwork(nn.Module):
 def multiplies_bfloat16() -> bool:
     """Whether this processor has a unit for products of bfloat16 matrices, by what torch says of it.
 
-    The tiles of AMX: a third of the time of float32 is saved (docs/LOG.md, 2026-11-26). The vector instructions
-    of older processors were not measured, and torch before 2.10 cannot say: float32 for both.
+    That is the tiles of AMX, which save a third of the time of float32 (docs/LOG.md, 2026-11-26). The vector
+    instructions of older processors were not measured, and a torch that cannot say is taken for a no.
     """
     ask = getattr(torch.cpu, "get_capabilities", None)
     return ask is not None and bool(ask().get("amx_bf16"))
