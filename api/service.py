@@ -13,7 +13,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -26,6 +25,7 @@ from api.access.accounts import Accounts, Visitor
 from api.access.budget import NearDuplicates
 from api.access.certainty import present
 from api.access.secret import ServerSecret
+from api.evidence import software_version
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
@@ -101,7 +101,7 @@ class Service:
 
     def open_stream(self, model: str) -> MarkedStream:
         """Begin a generation of our own speech by this model; see `api.marked_stream`."""
-        new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
+        new = NewGeneration("earmark", software_version(), model, SAMPLE_RATE_HZ)
         return MarkedStream.open(self.registry, self.embedder, new)
 
     def detect(self, data: bytes, visitor: Visitor | None = None, num_peaks: int | None = None) -> Detection:

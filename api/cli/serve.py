@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from api.cli.errors import expected_errors, sentence
@@ -10,6 +11,11 @@ from api.cli.session import settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SWITCH_S = 1e-4
+"""How long a thread of Python may go on while another waits: a worker that comes back from numpy waits for
+the other one and for the event loop, hundreds of times a detection. With Python's 5 ms the cores idled for a
+fifth of the time (docs/LOG.md, 2026-11-26)."""
 
 _FAILED = "lifespan.startup.failed"
 
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     logs.configure()
     allocator.keep_freed_memory()
+    sys.setswitchinterval(SWITCH_S)
     app = _with_short_start_errors(create_app(chosen))
     config = uvicorn.Config(
         app,

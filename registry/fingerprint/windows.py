@@ -33,7 +33,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 Precision = Literal["float32", "bfloat16"]
 
 _BATCH = 48  # windows a forward pass at most
-_BATCH_STEP = 8
+_BATCH_STEP = 2
 _BLOCK_SAMPLES = 480  # 20 ms
 _QUIET_POWER = 1e-6  # -60 dBFS
 _MIN_LOUD_BLOCKS = 10  # 0.2 s, about one syllable
@@ -179,9 +179,7 @@ class Fingerprinter:
 def _batch(num_left: int) -> int:
     """How many windows to embed next. Few different numbers: one that is met for the first time costs about
     10 ms more (measured)."""
-    if num_left >= _BATCH_STEP:
-        return min(num_left - num_left % _BATCH_STEP, _BATCH)
-    return 1 << (num_left.bit_length() - 1)
+    return min(num_left - num_left % _BATCH_STEP, _BATCH) or num_left
 
 
 def _pictures(

@@ -40,6 +40,7 @@ KERNEL = np.array(
     ],
     np.float32,
 )
+_BINS_OF_BAND = range(geometry.BINS_PER_BAND)
 KERNEL /= KERNEL.sum()  # a change of gain adds the same to all: now it vanishes
 
 
@@ -68,7 +69,8 @@ def band_power(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
         part = frames[starts[first : first + 2000]] * hann
         spectrum = np.fft.rfft(part, axis=1)[:, geometry.FIRST_BIN : geometry.LAST_BIN]
         energy = spectrum.real**2 + spectrum.imag**2
-        power[first : first + len(part)] = energy.reshape(len(part), geometry.NUM_BANDS, -1).sum(axis=2)
+        # Three strided additions: a sum over an axis of three takes five times as long.
+        power[first : first + len(part)] = sum(energy[:, b :: geometry.BINS_PER_BAND] for b in _BINS_OF_BAND)
     return power
 
 

@@ -93,6 +93,7 @@ class _Cut:
 
     begins_U: Integers
     ends_U: Integers
+    shares_U1: Floats  # of a tile's frames in its mean
     rows: tuple[_Rows, ...]
 
 
@@ -107,7 +108,9 @@ def _cut(num_frames: int, tempos: list[float]) -> _Cut:
     known_U2, which = np.unique(np.concatenate(spans), axis=0, return_inverse=True)
     tiles = np.split(which.ravel(), np.cumsum([len(span) for span in spans])[:-1])
     parts = (tiles[first : first + _ROWS_AT_ONCE] for first in range(0, len(tiles), _ROWS_AT_ONCE))
-    return _Cut(known_U2[:, 0].copy(), known_U2[:, 1].copy(), tuple(_together(part) for part in parts))
+    begins_U, ends_U = known_U2.T.copy()
+    shares_U1 = (1 / np.maximum(ends_U - begins_U, 1)).astype(np.float32)[:, None]
+    return _Cut(begins_U, ends_U, shares_U1, tuple(_together(part) for part in parts))
 
 
 def _tiles(num_frames: int, tile_frames: float, phase: float) -> Integers:
@@ -145,17 +148,19 @@ def _bands() -> Floats:
 def _running_sums(power_FJ: Floats) -> Floats:
     """Return the running sums of ln(power + floor) over the frames [F + 1, P, K] (2).
 
-    As `features.log_power`, in other units: what follows knows no scale. A mean that is taken off keeps the
-    sums small; whitening would take it off too.
+    As `features.log_power`, in other units: what follows knows no scale. What is taken off, about
+    the mean, keeps the sums small; whitening would take it off too.
     """
     num_frames, num_blocks = len(power_FJ), -(-len(power_FJ) // _BLOCK_FRAMES)
-    log_FPK = np.zeros((num_blocks * _BLOCK_FRAMES, len(PITCHES), NUM_BANDS), np.float32)
+    log_FPK = np.empty((num_blocks * _BLOCK_FRAMES, len(PITCHES), NUM_BANDS), np.float32)
+    log_FPK[num_frames:] = 0.0
     heard_FPK = log_FPK[:num_frames]
     np.matmul(power_FJ, _bands(), out=heard_FPK.reshape(num_frames, -1))
     heard_FPK += features.power_floor(heard_FPK.max(axis=2))[:, :, None]
     np.log(heard_FPK, out=heard_FPK)
-    heard_FPK -= heard_FPK.mean()
-    sums_FPK = np.zeros((len(log_FPK) + 1, *log_FPK.shape[1:]), np.float32)
+    heard_FPK -= heard_FPK[::_BLOCK_FRAMES].mean()
+    sums_FPK = np.empty((len(log_FPK) + 1, *log_FPK.shape[1:]), np.float32)
+    sums_FPK[0] = 0.0
     _accumulate(
         log_FPK.reshape(num_blocks, _BLOCK_FRAMES, -1), sums_FPK[1:].reshape(num_blocks, _BLOCK_FRAMES, -1)
     )
@@ -176,7 +181,7 @@ def _whitened_across(sums_FK: Floats, cut: _Cut) -> list[Floats]:
     for the rows +-1 and +-2 (3)."""
     tiles_UK = sums_FK[cut.ends_U]
     tiles_UK -= sums_FK[cut.begins_U]
-    tiles_UK /= np.maximum(cut.ends_U - cut.begins_U, 1).astype(np.float32)[:, None]
+    tiles_UK *= cut.shares_U1
     return [tiles_UK @ weights_KK for weights_KK in _NEIGHBOURS]
 
 
