@@ -215,7 +215,7 @@ def _refined(
 
 
 def best_sums(gains_VN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """For each row the largest sum of a run of consecutive gains [V]. A run has one at least, and so has N."""
+    """For each row the largest sum of a run of consecutive gains [V]; of one at least, so N is 1 or more."""
     V, _ = gains_VN.shape
     sums_VN = np.zeros((V, gains_VN.shape[1] + 1))
     np.cumsum(gains_VN, axis=1, out=sums_VN[:, 1:])

@@ -33,11 +33,11 @@ from registry import alignment
 from registry.alignment import Alignment, Hit, Line
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
-from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
 from registry.index import Hits, WindowIndex
 from registry.index.window_index import unit
 from registry.null import Null
-from registry.query import WINDOW_S, Query, embed_query
+from registry.query import WINDOW_S, Embeds, Query, embed_query
 
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
@@ -92,7 +92,7 @@ class Prepared:
     null: Null
 
 
-def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepared:
+def prepare(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Prepared:
     """Audio (float32 at 24 kHz) for `match` and `compare`. Raises WeightsUnavailable when there is no
     calibration for these weights."""
     null = _null_of(fingerprinter)
@@ -264,7 +264,7 @@ def _score_of_a_copy(query: Query) -> float:
     return float(alignment.gain(np.array([1.0])).item() * num_whole + 2 * _MOST_AT_AN_END)
 
 
-def _null_of(fingerprinter: Fingerprinter) -> Null:
+def _null_of(fingerprinter: Embeds) -> Null:
     null = Null.load()
     if null.weights_sha256 != fingerprinter.weights_sha256:
         raise WeightsUnavailable(

@@ -63,15 +63,20 @@ def run(args: argparse.Namespace) -> int:
     chosen = settings(args, "model", "device", "precision", "voice")
     # Before numpy is imported: the workers use the cores, and threads of its own would wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
+    import torch
     import uvicorn
 
     from api import allocator, logs
     from api.app import UVICORN_OPTIONS, create_app
+    from api.compute import Children
+    from registry.fingerprint.windows import Fingerprinter
 
     logs.configure()
     allocator.keep_freed_memory()
     sys.setswitchinterval(SWITCH_S)
-    app = _with_short_start_errors(create_app(chosen))
+    torch.set_num_threads(1)  # or loading starts threads; create_app sets what is wanted
+    children = Children.fork(chosen.num_workers, Fingerprinter.load())
+    app = _with_short_start_errors(create_app(chosen, children=children))
     config = uvicorn.Config(
         app,
         host=args.host,
@@ -87,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         server.run()
     except SystemExit:
         return 1  # it could not start and has said why: a part that is missing, an address in use
+    finally:
+        children.close()
     return 0
 
 
