@@ -60,7 +60,7 @@ def create_app(
     """The application for these settings. Sets the number of torch's threads for the process.
 
     `load_speaker` is called once, when the application starts and the settings name a model. `children`
-    compute detections; they stay the caller's to close.
+    compute detections, and end with the application.
     """
     torch.set_num_threads(settings.torch_threads)
     metrics = Metrics()
@@ -76,6 +76,8 @@ def create_app(
         )
         app.state.fetcher = Fetcher(settings.fetch_timeout_s)
         async with AsyncExitStack() as parts:
+            if children is not None:
+                parts.push_async_callback(to_thread.run_sync, children.close)
             service = app.state.service = await to_thread.run_sync(
                 Service.open, settings, metrics.detection, children
             )

@@ -64,7 +64,7 @@ class Service:
         children: Children | None = None,
     ) -> Self:
         """Load or create key and secret, open the registry (starting its database) and load the weights:
-        seconds. `children` compute for it, and stay the caller's to close.
+        seconds. `children` compute for it, and stay the caller's to end.
 
         A crash in here leaves at most both files and an empty database, which the next start uses.
         """

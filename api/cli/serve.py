@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     allocator.keep_freed_memory()
     sys.setswitchinterval(SWITCH_S)
     torch.set_num_threads(1)  # or loading starts threads; create_app sets what is wanted
-    children = Children.fork(chosen.num_workers, Fingerprinter.load())
+    children = Children.fork(min(chosen.num_workers, os.cpu_count() or 1), Fingerprinter.load())
     app = _with_short_start_errors(create_app(chosen, children=children))
     config = uvicorn.Config(
         app,
@@ -92,8 +92,6 @@ def run(args: argparse.Namespace) -> int:
         server.run()
     except SystemExit:
         return 1  # it could not start and has said why: a part that is missing, an address in use
-    finally:
-        children.close()
     return 0
 
 

@@ -36,7 +36,7 @@ _TWO_SEMITONES = 2 ** (2.05 / 12)
 _PHASES = (0.0, 0.5)  # where in a tile the grid of tiles may start
 _CLIP = 4.625  # mean magnitudes; without weights a tighter one was not tried
 _REACH = 2  # tiles before and after that whitening asks for; those at the ends have none
-_ROWS_AT_ONCE = 16  # their tiles fit into the cache
+_ROWS_AT_ONCE = 8  # their tiles fit into the cache
 _NUM_BINS = 192  # what the highest band covers at the highest pitch
 _BLOCK_FRAMES = 32  # added up side by side; near the square root of a window's frames
 
