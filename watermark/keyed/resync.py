@@ -93,7 +93,7 @@ class ResyncSearch:
         """Return the row of `folds_HN` that fits the pilot best at any offset (3), and its z (4)."""
         top_HO = folds_HN @ self._pilots
         # The share of pilot tiles hardly depends on the offset, so the best is chosen by the whole energy.
-        energy_H1 = np.einsum("hn,hn->h", folds_HN, folds_HN)[:, None] + 1e-9
+        energy_H1 = np.vecdot(folds_HN, folds_HN)[:, None] + 1e-9
         h, o = np.unravel_index(int((top_HO / np.sqrt(energy_H1)).argmax()), top_HO.shape)
         energy = float((folds_HN[h] ** 2) @ np.abs(self._pilots[:, o]))
         return int(h), float(top_HO[h, o]) / np.sqrt(energy + 1e-9)
