@@ -164,7 +164,11 @@ class _Elsewhere:
 def _run_child(pipe: Connection, fingerprinter: Fingerprinter) -> NoReturn:
     """Answer until the pipe ends. What is raised is no answer: the parent computes it again and raises it."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's goes to the parent, which ends us
+        for told in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # a terminal tells all; the parent ends us when it is done
+            signal.signal(told, signal.SIG_IGN)
         torch.set_num_threads(1)
         detector: Detector | None = None
         while True:

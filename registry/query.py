@@ -72,7 +72,7 @@ class Query:
 
 
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
-    """Audio at 24 kHz, at least one window, as a query. 5 s take about 50 ms on one core."""
+    """Audio at 24 kHz, at least one window, as a query. 5 s take 20 to 50 ms on one core."""
     rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop

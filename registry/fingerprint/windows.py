@@ -146,8 +146,8 @@ class Fingerprinter:
 
         `hop_samples` is a multiple of 360 (15 ms). Without `num_windows` as many as lie wholly inside. A
         window may begin before the audio and end after it: what is missing is not taken for silence, and half
-        of a window still tells much. Windows share their frames, so a fine hop costs the network alone: 1 to
-        2 ms a window on one core.
+        of a window still tells much. Windows share their frames, so a fine hop costs the network alone: 0.4
+        to 2 ms a window on one core.
         """
         if hop_samples <= 0 or hop_samples % features.FRAME_HOP_SAMPLES:
             raise ValueError(
