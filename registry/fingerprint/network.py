@@ -91,7 +91,7 @@ class FingerprintNetwork(nn.Module):
     def narrowed(self) -> FingerprintNetwork:
         """The same network in bfloat16, for inference; sums, the head and the norm stay in float32.
 
-        Its embeddings have a cosine of 0.99996 and more with those of float32 (tests/registry/fingerprint).
+        Its embeddings have a cosine of 0.9998 and more with those of float32 (docs/LOG.md, 2026-11-26).
         """
         narrow = copy.deepcopy(self)
         for part in narrow.children():
