@@ -23,6 +23,7 @@ from api.booth import Booth
 from api.chat.protocol import MAX_MESSAGE_BYTES
 from api.chat.room import Room
 from api.chat.stage import Speaker
+from api.compute import Children
 from api.fetch import Fetcher
 from api.observe import Metrics
 from api.routes import chat, detections, generations, health, log, marks, pages, speech
@@ -51,10 +52,15 @@ def load_dialogue(settings: Settings) -> Speaker:
     )
 
 
-def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] = load_dialogue) -> FastAPI:
+def create_app(
+    settings: Settings,
+    load_speaker: Callable[[Settings], Speaker] = load_dialogue,
+    children: Children | None = None,
+) -> FastAPI:
     """The application for these settings. Sets the number of torch's threads for the process.
 
-    `load_speaker` is called once, when the application starts and the settings name a model.
+    `load_speaker` is called once, when the application starts and the settings name a model. `children`
+    compute detections, and end with the application.
     """
     torch.set_num_threads(settings.torch_threads)
     metrics = Metrics()
@@ -70,7 +76,11 @@ def create_app(settings: Settings, load_speaker: Callable[[Settings], Speaker] =
         )
         app.state.fetcher = Fetcher(settings.fetch_timeout_s)
         async with AsyncExitStack() as parts:
-            service = app.state.service = await to_thread.run_sync(Service.open, settings, metrics.detection)
+            if children is not None:
+                parts.push_async_callback(to_thread.run_sync, children.close)
+            service = app.state.service = await to_thread.run_sync(
+                Service.open, settings, metrics.detection, children
+            )
             parts.push_async_callback(to_thread.run_sync, service.close)
             app.state.room = None
             if settings.model is not None:

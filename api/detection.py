@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from api import evidence
 from api.agreement import WHOLE, agreement, is_clear
 from api.audible import Audible, audible
+from api.compute import Ear
 from api.evidence import Named
 from api.issued_time import as_issued, in_submitted_time
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
@@ -32,7 +33,6 @@ from api.waveform import outline
 from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
 from registry import Generation, IndexUnavailable, Match, MatchResult, Prepared, Registry
 from watermark import Detection as MarkDetection
-from watermark import Detector
 from watermark import Outcome as MarkOutcome
 
 MIN_AUDIBLE_S = 1.0
@@ -53,8 +53,7 @@ Span = tuple[float, float]
 
 def detect(
     data: bytes,
-    registry: Registry,
-    detector: Detector,
+    ear: Ear,
     limits: DecodeLimits,
     admit: Callable[[NDArray[np.float32]], None],
     num_peaks: int | None = None,
@@ -62,6 +61,7 @@ def detect(
     """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising; with `num_peaks`
     the answer has its outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing
     is kept."""
+    registry, detector = ear.registry, ear.detector
     decoded = decode(data, limits)  # (0)
     admit(decoded.wav_T)
     shape = None if num_peaks is None else outline(decoded.wav_T, num_peaks)
@@ -71,10 +71,10 @@ def detect(
         judgement = Judgement(Verdict.INCONCLUSIVE, f"The audio cannot be judged: it is {reason}.")
         rows = evidence.unjudged(registry, detector, reason)
         return _result(data, decoded, shape, rows, judgement, None)
-    mark = detector.detect(decoded.wav_T, SAMPLE_RATE_HZ)  # (2)
+    mark = ear.mark(decoded.wav_T)  # (2)
     shown = detector.public.detect(decoded.wav_T, SAMPLE_RATE_HZ) if detector.public else None  # (3)
     issued_T = as_issued(decoded.wav_T, mark.warp)
-    heard, prepared = audible(issued_T), registry.prepare(issued_T, SAMPLE_RATE_HZ)
+    heard, prepared = audible(issued_T), ear.prepare(issued_T)
     searched = _search(registry, prepared)  # (4)
     named = [  # (5)
         _look_up(registry, prepared, heard, content_id, spans) for content_id, spans in _named_spans(mark)

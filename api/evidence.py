@@ -5,6 +5,7 @@ version of the detector that said so. Not here: the verdict (`api.verdict`)."""
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 
 from api.issued_time import described
@@ -209,9 +210,15 @@ def _registry_detector(registry: Registry) -> DetectorVersion:
     """The comparison with one generation uses the fingerprint network's weights."""
     return DetectorVersion(
         name="earmark-registry",
-        version=version("earmark"),
+        version=software_version(),
         weights_sha256=registry.fingerprinter.weights_sha256,
     )
+
+
+@cache
+def software_version() -> str:
+    """The installed version; it is read from a file once, which takes longer than all rows of evidence."""
+    return version("earmark")
 
 
 def _finite(value: float) -> float | None:

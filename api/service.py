@@ -13,7 +13,6 @@ import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from types import TracebackType
 from typing import Self
 from uuid import UUID
@@ -26,6 +25,8 @@ from api.access.accounts import Accounts, Visitor
 from api.access.budget import NearDuplicates
 from api.access.certainty import present
 from api.access.secret import ServerSecret
+from api.compute import Children, Ear
+from api.evidence import software_version
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
@@ -53,11 +54,17 @@ class Service:
     accounts: Accounts
     near_duplicates: NearDuplicates
     on_detection: Callable[[Detection], None]  # told of each finding, with its numbers
+    children: Children | None  # who compute; None: this process alone
 
     @classmethod
-    def open(cls, settings: Settings, on_detection: Callable[[Detection], None] = lambda _: None) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        on_detection: Callable[[Detection], None] = lambda _: None,
+        children: Children | None = None,
+    ) -> Self:
         """Load or create key and secret, open the registry (starting its database) and load the weights:
-        seconds.
+        seconds. `children` compute for it, and stay the caller's to end.
 
         A crash in here leaves at most both files and an empty database, which the next start uses.
         """
@@ -66,6 +73,8 @@ class Service:
         public = load_public(settings.public_weights)
         registry = open_registry(settings)
         detector = Detector(key, public)
+        if children is not None:
+            children.set_key(key)
         return cls(
             settings=settings,
             registry=registry,
@@ -77,6 +86,7 @@ class Service:
             accounts=Accounts(registry.keys, secret),
             near_duplicates=NearDuplicates(),
             on_detection=on_detection,
+            children=children,
         )
 
     def close(self) -> None:
@@ -101,7 +111,7 @@ class Service:
 
     def open_stream(self, model: str) -> MarkedStream:
         """Begin a generation of our own speech by this model; see `api.marked_stream`."""
-        new = NewGeneration("earmark", version("earmark"), model, SAMPLE_RATE_HZ)
+        new = NewGeneration("earmark", software_version(), model, SAMPLE_RATE_HZ)
         return MarkedStream.open(self.registry, self.embedder, new)
 
     def detect(self, data: bytes, visitor: Visitor | None = None, num_peaks: int | None = None) -> Detection:
@@ -114,8 +124,7 @@ class Service:
         """
         found = detection.detect(
             data,
-            self.registry,
-            self.detector,
+            Ear(self.detector, self.registry, self.children),
             self._limits,
             lambda wav_T: self._spend(visitor, wav_T),
             num_peaks,

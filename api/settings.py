@@ -62,8 +62,9 @@ class Settings(BaseSettings):
     """A body that has not arrived by then is refused, so that slow senders do not hold the places of
     others."""
 
-    num_workers: int = Field(default=2, ge=1)
-    """Requests worked on at once. Two, so that a long file does not hold up a short one."""
+    num_workers: int = Field(default=3, ge=1)
+    """Requests worked on at once: one more than two cores compute, since one of them waits for its decoder or
+    the database. At least two, so that a long file does not hold up a short one."""
 
     max_waiting: int = Field(default=8, ge=0)
     """Requests admitted beyond those worked on; with the body limit this bounds memory to 250 MB of

@@ -33,6 +33,9 @@ MAX_SPEED_CHANGE = 0.1
 _FINEST_SPEED_STEP = 0.02
 _SHIFTS = (0.0, -0.5, 0.5, -1.0, 1.0)  # rows; finer than the votes
 _SPEED_STEPS = (0.0, -0.01, 0.01)
+# V variants of a line, scored side by side: each shift at each speed.
+_SPEED_STEPS_V1 = np.repeat(_SPEED_STEPS, len(_SHIFTS))[:, None]
+_SHIFTS_V1 = np.tile(_SHIFTS, len(_SPEED_STEPS))[:, None]
 _OFFSET_BIAS = 1 << 31  # makes every offset a positive number below 2**32
 
 
@@ -86,27 +89,32 @@ def vote(
     if not len(strong):
         return []
     weight_H = gain(hits.cosines_H[strong])
-    ranked: list[tuple[float, Line]] = []
-    for speed in speeds(int(np.ptp(hits.rows_H[strong]))):
-        place_H = rows_per_window * hits.windows_H[strong] - speed * hits.rows_H[strong]
-        offset_H = np.rint(place_H).astype(np.int64) + _OFFSET_BIAS
-        keys = np.concatenate([(hits.ordinals_H[strong] << 32) + offset_H + step for step in (-1, 0, 1)])
-        lines, inverse = np.unique(keys, return_inverse=True)
-        votes = np.bincount(inverse, weights=np.concatenate([0.5 * weight_H, weight_H, 0.5 * weight_H]))
-        for best in np.argsort(-votes)[: 3 * limit]:
-            ordinal, offset = int(lines[best]) >> 32, int(lines[best]) % (1 << 32) - _OFFSET_BIAS
-            line = Line(ordinal, float(offset), speed, rows_per_window)
-            ranked.append((float(votes[best]), line))
-    ranked.sort(key=lambda item: -item[0])
+    rows_H, windows_H, first_key_H = (
+        hits.rows_H[strong],
+        hits.windows_H[strong],
+        hits.ordinals_H[strong] << 32,
+    )
+    tried = speeds(int(np.ptp(rows_H)))
+    votes, keys = [], []
+    for speed in tried:
+        place_H = rows_per_window * windows_H - speed * rows_H
+        key_H = first_key_H + (np.rint(place_H).astype(np.int64) + _OFFSET_BIAS)
+        lines, inverse = np.unique(np.concatenate([key_H - 1, key_H, key_H + 1]), return_inverse=True)
+        of_speed = np.bincount(inverse, weights=np.concatenate([0.5 * weight_H, weight_H, 0.5 * weight_H]))
+        best = np.argsort(-of_speed)[: 3 * limit]
+        votes.append(of_speed[best])
+        keys.append(lines[best])
+    speed_C = np.repeat(tried, [len(one) for one in keys])
+    key_C = np.concatenate(keys)
     chosen: list[Line] = []
-    for _, line in ranked:
-        same = [other for other in chosen if other.ordinal == line.ordinal]
+    for c in np.argsort(-np.concatenate(votes), kind="stable"):
+        ordinal, offset = int(key_C[c]) >> 32, float(int(key_C[c]) % (1 << 32) - _OFFSET_BIAS)
+        speed = float(speed_C[c])
+        same = [other for other in chosen if other.ordinal == ordinal]
         # Neighbouring offsets and speeds are the same line; (2) looks around it anyway.
-        near = any(
-            abs(o.offset_rows - line.offset_rows) <= 2 and abs(o.speed - line.speed) < 0.03 for o in same
-        )
+        near = any(abs(o.offset_rows - offset) <= 2 and abs(o.speed - speed) < 0.03 for o in same)
         if not near and len(same) < limit_per_generation:
-            chosen.append(line)
+            chosen.append(Line(ordinal, offset, speed, rows_per_window))
         if len(chosen) == limit:
             break
     return chosen
@@ -148,9 +156,7 @@ def score(
     first, last = max(0, int(reach[0]) - 1), min(N, int(reach[1]) + 3)
     if first >= last:
         return None
-    # V variants of the line, scored side by side.
-    speed_V1 = np.repeat(line.speed + np.array(_SPEED_STEPS), len(_SHIFTS))[:, None]
-    offset_V1 = np.tile(line.offset_rows + np.array(_SHIFTS), len(_SPEED_STEPS))[:, None]
+    speed_V1, offset_V1 = line.speed + _SPEED_STEPS_V1, line.offset_rows + _SHIFTS_V1
     windows_N = np.arange(first, last)
     rows_VN = np.rint((grid * windows_N - offset_V1) / speed_V1).astype(np.int64)
     inside_VN = (rows_VN >= 0) & (rows_VN < J)
@@ -159,8 +165,8 @@ def score(
     cosines_VN = cosines_NJ[windows_N - first, rows_VN]
     counted_VN = inside_VN & informative_N[first:last] & informative_J[rows_VN]
     gains_VN = np.where(counted_VN, gain(cosines_VN), 0.0)
-    v = int(np.argmax(best_stretches(gains_VN)[2]))
-    begin, end, total = _unbroken(gains_VN[v])
+    v = int(np.argmax(best_sums(gains_VN)))
+    begin, end, total = _unbroken(gains_VN[v].tolist())
     if total <= 0.0:
         return None
     # A stretch begins and ends with a gain, so its ends are counted windows.
@@ -171,20 +177,21 @@ def score(
     return Alignment(moved, total, first + begin, first + end - 1, mean)
 
 
-def _unbroken(gains_N: NDArray[np.float64]) -> tuple[int, int, float]:
+def _unbroken(gains: list[float]) -> tuple[int, int, float]:
     """(begin, end, sum) of the best run that rises without ever falling by more than `_MAX_FALL`."""
     winner = (0, 0, 0.0)
     n = 0
-    while n < len(gains_N):
+    while n < len(gains):
         begin, end, total, best = n, n, 0.0, 0.0
-        while n < len(gains_N) and total >= 0.0 and best - total <= _MAX_FALL:
-            total += float(gains_N[n])
+        while n < len(gains) and total >= 0.0 and best - total <= _MAX_FALL:
+            total += gains[n]
             n += 1
             if total > best:
                 end, best = n, total
         if best > winner[2]:
-            leading = int(np.argmax(gains_N[begin:end] != 0.0))  # silence that leads a run is not of it
-            winner = (begin + leading, end, best)
+            while gains[begin] == 0.0:  # silence that leads a run is not of it
+                begin += 1
+            winner = (begin, end, best)
         n = max(end, begin + 1)  # what fell may rise again
     return winner
 
@@ -207,23 +214,10 @@ def _refined(
     return replace(line, offset_rows=line.offset_rows - later * line.speed)
 
 
-def best_stretches(
-    gains_VN: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """For each row the run of consecutive gains with the largest sum: begins [V], ends [V] (exclusive), sums
-    [V].
-
-    Of equal sums the shortest run that ends first is taken. N must be at least 1.
-    """
+def best_sums(gains_VN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each row the largest sum of a run of consecutive gains [V]; of one at least, so N is 1 or more."""
     V, _ = gains_VN.shape
-    sums_VN = np.concatenate([np.zeros((V, 1)), np.cumsum(gains_VN, axis=1)], axis=1)
-    lowest_VN = np.minimum.accumulate(sums_VN[:, :-1], axis=1)
-    rise_VN = sums_VN[:, 1:] - lowest_VN
-    last_V = np.argmax(rise_VN, axis=1)
-    chosen = np.arange(V)
-    # The latest place where the running minimum was reached, so that no zero gain leads the run.
-    reached_VN = (sums_VN[:, :-1] <= lowest_VN[chosen, last_V][:, None]) & (
-        np.arange(gains_VN.shape[1]) <= last_V[:, None]
-    )
-    begins_V = gains_VN.shape[1] - 1 - np.argmax(reached_VN[:, ::-1], axis=1)
-    return begins_V, last_V + 1, rise_VN[chosen, last_V]
+    sums_VN = np.zeros((V, gains_VN.shape[1] + 1))
+    np.cumsum(gains_VN, axis=1, out=sums_VN[:, 1:])
+    rise_VN = sums_VN[:, 1:] - np.minimum.accumulate(sums_VN[:, :-1], axis=1)
+    return np.asarray(rise_VN.max(axis=1))

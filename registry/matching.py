@@ -33,11 +33,11 @@ from registry import alignment
 from registry.alignment import Alignment, Hit, Line
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
-from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
 from registry.index import Hits, WindowIndex
 from registry.index.window_index import unit
 from registry.null import Null
-from registry.query import WINDOW_S, Query, embed_query
+from registry.query import WINDOW_S, Embeds, Query, embed_query
 
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
@@ -92,7 +92,7 @@ class Prepared:
     null: Null
 
 
-def prepare(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Prepared:
+def prepare(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Prepared:
     """Audio (float32 at 24 kHz) for `match` and `compare`. Raises WeightsUnavailable when there is no
     calibration for these weights."""
     null = _null_of(fingerprinter)
@@ -153,12 +153,13 @@ def align(
     )
     lines = alignment.vote(flat, MAX_LINES, rows_per_window=query.rows_per_window)
     generations = fetch({line.ordinal for line in lines})
+    units = {ordinal: unit(codes.codes_ND) for ordinal, codes in generations.items()}
     best: dict[int, Alignment] = {}
     for line in lines:
         codes = generations.get(line.ordinal)
         if codes is None:
             continue  # the index never runs ahead of the database, so only a damaged one comes here
-        scored = _on_line(query, line, codes)
+        scored = _on_line(query, line, units[line.ordinal], codes)
         if scored and (line.ordinal not in best or scored.score > best[line.ordinal].score):
             best[line.ordinal] = scored
     ranked = sorted(best.values(), key=lambda found: -found.score)
@@ -178,14 +179,16 @@ def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
     ordinals = np.full(len(strongest), codes.generation_ordinal, np.int64)
     hits = Hit(rows[j], ordinals, windows[n], cosines[n, j])
     scored = [
-        _on_line(query, line, codes)
+        _on_line(query, line, unit_ND, codes)
         for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
     ]
     return max((found for found in scored if found), key=lambda found: found.score, default=None)
 
 
-def _on_line(query: Query, line: Line, codes: GenerationCodes) -> Alignment | None:
-    return alignment.score(line, query.emb_JD, query.informative_J, unit(codes.codes_ND), codes.informative_N)
+def _on_line(
+    query: Query, line: Line, unit_ND: NDArray[np.float32], codes: GenerationCodes
+) -> Alignment | None:
+    return alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
 
 
 def _spans(query: Query, codes: GenerationCodes, chance: "_Chance", first: Alignment) -> list[Match]:
@@ -261,7 +264,7 @@ def _score_of_a_copy(query: Query) -> float:
     return float(alignment.gain(np.array([1.0])).item() * num_whole + 2 * _MOST_AT_AN_END)
 
 
-def _null_of(fingerprinter: Fingerprinter) -> Null:
+def _null_of(fingerprinter: Embeds) -> Null:
     null = Null.load()
     if null.weights_sha256 != fingerprinter.weights_sha256:
         raise WeightsUnavailable(

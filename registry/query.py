@@ -6,6 +6,7 @@ registered (fingerprint/windows.py).
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,22 @@ from numpy.typing import NDArray
 from audio import SAMPLE_RATE_HZ
 from registry import alignment
 from registry.alignment import Alignment
-from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter, informative
+from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, informative
 
 # A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
 SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
 WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
 _LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
+
+
+class Embeds(Protocol):
+    """What a query needs of a fingerprinter: that of registry/fingerprint/windows.py, or one elsewhere."""
+
+    @property
+    def weights_sha256(self) -> str: ...
+    def embed(
+        self, wav_T: NDArray[np.float32], hop_samples: int, first_sample: int, num_windows: int, /
+    ) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,8 @@ class Query:
         return (row - self.rows_per_window) * self.row_s
 
 
-def embed_query(wav_T: NDArray[np.float32], fingerprinter: Fingerprinter) -> Query:
-    """Audio at 24 kHz, at least one window, as a query. 5 s take about 50 ms on one core."""
+def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
+    """Audio at 24 kHz, at least one window, as a query. 5 s take 20 to 50 ms on one core."""
     rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop

@@ -34,6 +34,7 @@ from registry.log.rotation import rotate
 from registry.matching import MatchResult, Prepared
 from registry.owner import OwnerLock
 from registry.postgres import EmbeddedServer
+from registry.query import Embeds
 from registry.recording import Recording, check_samples
 from registry.records import EVERY_GENERATION, Generation, GenerationFilter, NewGeneration
 from registry.replica import Replica
@@ -191,9 +192,14 @@ class Registry:
         """Which generations hold this audio, and where: `search` of `prepare`, and what they raise."""
         return self.search(self.prepare(wav, sample_rate))
 
-    def prepare(self, wav: NDArray[np.float32], sample_rate: int) -> Prepared:
-        """Embed audio once, for `search` and `compare`. Raises `RegistryInputError`, `WeightsUnavailable`."""
-        return matching.prepare(to_query(wav, sample_rate), self._fingerprinter)
+    def prepare(
+        self, wav: NDArray[np.float32], sample_rate: int, fingerprinter: Embeds | None = None
+    ) -> Prepared:
+        """Embed audio once, for `search` and `compare`. Raises `RegistryInputError`, `WeightsUnavailable`.
+
+        `fingerprinter`: one of the same weights that computes elsewhere (None: ours, here).
+        """
+        return matching.prepare(to_query(wav, sample_rate), fingerprinter or self._fingerprinter)
 
     def search(self, prepared: Prepared) -> MatchResult:
         """Which generations hold this audio, and where; best first, accepted ones only.

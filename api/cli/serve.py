@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from api.cli.errors import expected_errors, sentence
@@ -10,6 +11,11 @@ from api.cli.session import settings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SWITCH_S = 1e-4
+"""How long a thread of Python may go on while another waits: a worker that comes back from numpy waits for
+the other one and for the event loop, hundreds of times a detection. With Python's 5 ms the cores idled for a
+fifth of the time (docs/LOG.md, 2026-11-26)."""
 
 _FAILED = "lifespan.startup.failed"
 
@@ -57,14 +63,20 @@ def run(args: argparse.Namespace) -> int:
     chosen = settings(args, "model", "device", "precision", "voice")
     # Before numpy is imported: the workers use the cores, and threads of its own would wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
+    import torch
     import uvicorn
 
     from api import allocator, logs
     from api.app import UVICORN_OPTIONS, create_app
+    from api.compute import Children
+    from registry.fingerprint.windows import Fingerprinter
 
     logs.configure()
     allocator.keep_freed_memory()
-    app = _with_short_start_errors(create_app(chosen))
+    sys.setswitchinterval(SWITCH_S)
+    torch.set_num_threads(1)  # or loading starts threads; create_app sets what is wanted
+    children = Children.fork(min(chosen.num_workers, os.cpu_count() or 1), Fingerprinter.load())
+    app = _with_short_start_errors(create_app(chosen, children=children))
     config = uvicorn.Config(
         app,
         host=args.host,

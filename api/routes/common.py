@@ -21,8 +21,9 @@ from registry.log import Receipt
 T = TypeVar("T")
 
 
-def open_service(request: Request) -> Service:
-    """The service that the application opened when it started."""
+async def open_service(request: Request) -> Service:
+    """The service that the application opened when it started. A coroutine that waits for nothing: a plain
+    function would be called in a thread."""
     service: Service = request.app.state.service
     return service
 
@@ -120,7 +121,8 @@ async def with_upload(request: Request, work: Callable[[bytes], T]) -> T:
     """Admit the request, read its file, and work on it in a worker thread. Raises as `api.upload` and
     `work` do."""
     workers: Workers = request.app.state.workers
-    settings = open_service(request).settings
+    service: Service = request.app.state.service
+    settings = service.settings
     with workers.admit():
         data = await read_upload(request, settings.max_body_bytes, settings.upload_timeout_s)
         return await workers.run(request, work, data)
@@ -132,7 +134,8 @@ async def with_upload_or_url(request: Request, work: Callable[[bytes], T]) -> T:
     A file is fetched before a place is taken, so that a slow server elsewhere holds up nobody's upload; how
     many are fetched at once has its own limit.
     """
-    settings = open_service(request).settings
+    service: Service = request.app.state.service
+    settings = service.settings
     if media_type_of(request) != "application/json" or not settings.fetch_urls:
         return await with_upload(request, work)
     workers: Workers = request.app.state.workers

@@ -10,10 +10,11 @@ from watermark.keyed import resync
 from watermark.keyed.geometry import PERIOD_TILES, Layout
 from watermark.keyed.resync import ResyncSearch
 from watermark.keyed.search import false_alarm_probability
+from watermark.keyed.warped import folds, hypotheses
 
 Floats = npt.NDArray[np.float32]
 
-GRID = resync.hypotheses()
+GRID = hypotheses()
 
 
 def nearest(tempo: float, pitch: float) -> tuple[float, float]:
@@ -61,15 +62,8 @@ def test_short_audio_is_one_window_and_need_not_fill_it() -> None:
     assert len(resync.windows(np.ones(240_000, np.float32))) == 2
 
 
-@pytest.mark.parametrize("num_samples", [480, 600, 2_000, 12_000])
-def test_audio_of_a_few_frames_folds_to_something_finite(num_samples: int) -> None:
-    _, folded_HN = resync.folds(np.random.default_rng(0).standard_normal(num_samples).astype(np.float32))
-    assert folded_HN.shape == (400, PERIOD_TILES * 50)
-    assert np.isfinite(folded_HN).all()
-
-
 def test_a_window_of_silence_says_nothing() -> None:
-    _, folded_HN = resync.folds(np.zeros(120_000, np.float32))
+    _, folded_HN = folds(np.zeros(120_000, np.float32))
     assert abs(ResyncSearch(Layout.of(Key(bytes(16)))).best_fold(folded_HN)[1]) < 5
 
 
@@ -78,7 +72,7 @@ def test_a_mark_is_found_at_the_nearest_hypothesis(
 ) -> None:
     marked_T = embedder.mark(voices["kerstin_2"], 24_000, payload=3)
     edited_T = edits.apply(marked_T, edits.Edit("any", "speed", {"factor": 0.9}))[:120_000]
-    warps, folded_HN = resync.folds(edited_T)
+    warps, folded_HN = folds(edited_T)
     h, z = ResyncSearch(Layout.of(key)).best_fold(folded_HN)
     assert z > 10
     assert warps[h].tempo == pytest.approx(0.9, rel=0.005)
@@ -94,7 +88,7 @@ def test_wrong_keys_keep_the_p_value_of_the_search(voices: dict[str, Floats]) ->
     searches = [ResyncSearch(Layout.of(Key(i.to_bytes(16, "big")))) for i in range(100)]
     p_values = []
     for wav_T in voices.values():
-        _, folded_HN = resync.folds(wav_T[:120_000])
+        _, folded_HN = folds(wav_T[:120_000])
         num_trials = len(folded_HN) * PERIOD_TILES
         p_values += [false_alarm_probability(one.best_fold(folded_HN)[1], num_trials) for one in searches]
     p = np.array(p_values)
@@ -106,7 +100,7 @@ def test_wrong_keys_keep_the_p_value_of_the_search(voices: dict[str, Floats]) ->
 
 def test_the_score_of_one_hypothesis_has_the_variance_of_a_normal_one(voices: dict[str, Floats]) -> None:
     """2,048 keys' worth of signs at one place: the variance of z is 1, to 5 standard errors (0.16)."""
-    _, folded_HN = resync.folds(voices["amelia"][:120_000])
+    _, folded_HN = folds(voices["amelia"][:120_000])
     fold_N = folded_HN[123]
     layout = Layout.of(Key(bytes(16)))
     signs = np.random.default_rng(0).choice([-1.0, 1.0], (2048, fold_N.size)).astype(np.float32)
