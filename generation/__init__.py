@@ -21,6 +21,7 @@ from generation.errors import (
 )
 from generation.mimi import Mimi, MimiConfig
 from generation.moshi import Moshi, MoshiConfig, NoiseSource, Sampling, Stepper
+from generation.reply import num_frames, reply
 from generation.speaker import Speaker, SpeechRequest
 
 __all__ = [
@@ -41,4 +42,6 @@ __all__ = [
     "Spoken",
     "Stepper",
     "UnknownStream",
+    "num_frames",
+    "reply",
 ]

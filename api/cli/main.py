@@ -13,7 +13,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from api.cli import demo, export, index, keys, log, mark, registry, say, serve, train, verify, watermark
+from api.cli import (
+    converse,
+    demo,
+    export,
+    index,
+    keys,
+    log,
+    mark,
+    registry,
+    say,
+    serve,
+    train,
+    verify,
+    watermark,
+)
 from api.cli.errors import CommandError, expected_errors, sentence
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -30,7 +44,21 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (say, mark, verify, serve, keys, log, registry, export, index, train, watermark, demo):
+    for module in (
+        say,
+        converse,
+        mark,
+        verify,
+        serve,
+        keys,
+        log,
+        registry,
+        export,
+        index,
+        train,
+        watermark,
+        demo,
+    ):
         module.add_parser(commands, common)
     return parser
 

@@ -37,13 +37,22 @@ def whole_number(text: str) -> int:
 
 def hours(text: str) -> float:
     """A length of time from 0 to 10,000 hours, for `type=`. Raises what argparse shows as one sentence."""
+    return _between(text, 10_000, "hours")
+
+
+def _between(text: str, most: int, unit: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a number of hours, not {text!r}") from None
-    if not 0 <= number <= 10_000:
-        raise argparse.ArgumentTypeError(f"expected 0 to 10000 hours, not {text}")
+        raise argparse.ArgumentTypeError(f"expected a number of {unit}, not {text!r}") from None
+    if not 0 <= number <= most:
+        raise argparse.ArgumentTypeError(f"expected 0 to {most} {unit}, not {text}")
     return number
+
+
+def seconds(text: str) -> float:
+    """A length of time from 0 to 3,600 seconds, for `type=`. Raises what argparse shows as one sentence."""
+    return _between(text, 3_600, "seconds")
 
 
 def port(text: str) -> int:

@@ -1,28 +1,11 @@
 """`earmark say TEXT -o OUT`: speak a text with our own voice; what leaves is marked and registered."""
 
 import argparse
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 from api.cli.errors import CommandError, UsageError
 from api.cli.parsers import Subparsers, whole_number
-from api.cli.progress import Progress
-from api.cli.session import (
-    STANDARD_STREAM,
-    open_output,
-    open_service,
-    print_json,
-    read_input,
-    refuse_terminal,
-    settings,
-    wants_json,
-)
-
-if TYPE_CHECKING:
-    from api.speech import MarkedSpeech
-
-OPUS_SUFFIXES = (".ogg", ".opus")
+from api.cli.session import STANDARD_STREAM, open_service, read_input, refuse_terminal, settings
+from api.cli.speaking import add_output, report_speech, write_speech
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -34,9 +17,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "writes the speech while it is made: Ogg Opus where OUT ends in .ogg or .opus, else WAV.",
     )
     parser.add_argument("text", nargs="?", metavar="TEXT", help="what to say (default: standard input)")
-    parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="where to write, or - for standard output"
-    )
+    add_output(parser)
     parser.add_argument(
         "--model",
         metavar="MODEL",
@@ -67,19 +48,8 @@ def run(args: argparse.Namespace) -> int:
     request = speaker.read(text, style=args.style, voice=args.voice)
     with open_service(args) as service:
         speech = MarkedSpeech.begin(service, speaker, request, seed=args.seed)
-        try:
-            with open_output(args.output) as file, Progress("speaking") as progress:
-                _write(file, args.output, speech, progress, request.expected_s)
-        finally:
-            speech.close()
-    # With the audio on standard output, what is said about it must not be mixed into it.
-    report = sys.stderr if args.output == STANDARD_STREAM else sys.stdout
-    if wants_json(args):
-        print_json(_public(speech, speaker.name), report)
-    else:
-        print(f"{args.output}: {speech.duration_s:.1f} s of speech", file=report)
-        print(f"  generation {speech.generation.generation_id}", file=report)
-        print(f"  content id {speech.content_id_hex}", file=report)
+        write_speech(args.output, speech, request.expected_s)
+    report_speech(args, speech, speaker.name)
     return 0
 
 
@@ -90,29 +60,3 @@ def _text(given: str | None) -> str:
         return read_input(STANDARD_STREAM).decode()
     except UnicodeDecodeError:
         raise CommandError("standard input is no text in UTF-8; convert it, for example with iconv") from None
-
-
-def _write(file: BinaryIO, name: str, speech: "MarkedSpeech", progress: Progress, expected_s: float) -> None:
-    """Every sample goes out as soon as it is marked."""
-    from audio import OpusWriter, WavWriter, wav_header
-
-    opus = Path(name).suffix.lower() in OPUS_SUFFIXES
-    writer = OpusWriter() if opus else WavWriter()
-    for marked_T in speech:
-        file.write(writer.push(marked_T))
-        file.flush()
-        progress.draw(min(int(10 * speech.duration_s), int(10 * expected_s)), int(10 * expected_s))
-    file.write(writer.flush())
-    if isinstance(writer, WavWriter) and name != STANDARD_STREAM:
-        file.seek(0)
-        file.write(wav_header(writer.num_samples))
-
-
-def _public(speech: "MarkedSpeech", model: str) -> dict[str, str | float]:
-    return {
-        "generation_id": str(speech.generation.generation_id),
-        "content_id": speech.content_id_hex,
-        "created_at": speech.generation.created_at.isoformat().replace("+00:00", "Z"),
-        "duration_s": round(speech.duration_s, 3),
-        "model": model,
-    }
