@@ -50,6 +50,9 @@ MAX_SPANS = 4  # of one generation
 # Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
+# A smaller registry is judged as if it were this large. The tails were fitted to the best of tens of thousands
+# of windows; of six windows the best is no tail, and a stranger's would be called one in a thousand.
+LEAST_WINDOWS = 10_000
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 
 Outcome = Literal["found", "not_found", "inconclusive"]
@@ -119,7 +122,7 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
         lambda index: (index.search(query.emb_JD[rows_Q], HITS_PER_ROW), index.num_windows)
     )
     found = align(query, rows_Q, hits, fetch)
-    chance = _Chance(null, query.num_windows, num_windows)
+    chance = _Chance(null, query.num_windows, max(num_windows, LEAST_WINDOWS))
     accepted = [codes for best, codes in found[:MAX_MATCHES] if chance.p(best.score) <= ACCEPT_BELOW]
     firsts = [best for best, _ in found]
     matches = [

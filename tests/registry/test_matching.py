@@ -57,6 +57,16 @@ def test_four_seconds_of_a_registered_clip_are_found_at_their_place(gallery: Gal
     assert best.score >= result.threshold
 
 
+def test_a_registry_of_one_generation_accuses_nobody() -> None:
+    """A fresh installation holds few windows, of which chance has to be judged like that of many."""
+    few = Gallery(Fingerprinter.load())
+    few.add(speech("eltocino"))
+    for name in ("krisgesling", "adocampo", "amelia", "kerstin_2", "kathleen_2"):
+        result = match(few, speech(name))
+        assert result.outcome == "not_found", (name, result.score, result.threshold)
+    assert match(few, speech("eltocino")).outcome == "found"
+
+
 @pytest.mark.parametrize("name", ABSENT)
 def test_speech_that_was_never_registered_is_not_found(gallery: Gallery, name: str) -> None:
     """Two of the three are other sentences of a registered voice."""
