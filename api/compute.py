@@ -167,7 +167,7 @@ def _run_child(pipe: Connection, fingerprinter: Fingerprinter) -> NoReturn:
         for told in (
             signal.SIGINT,
             signal.SIGTERM,
-        ):  # a terminal tells all; the parent ends us when it is done
+        ):  # sent to all; the parent ends us when it is done
             signal.signal(told, signal.SIG_IGN)
         torch.set_num_threads(1)
         detector: Detector | None = None

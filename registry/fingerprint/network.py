@@ -98,13 +98,3 @@ class FingerprintNetwork(nn.Module):
             if part is not narrow.head:
                 part.bfloat16()
         return narrow
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this processor has a unit for products of bfloat16 matrices, by what torch says of it.
-
-    That is the tiles of AMX, which save a third of the time of float32 (docs/LOG.md, 2026-11-26). The vector
-    instructions of older processors were not measured, and a torch that cannot say is taken for a no.
-    """
-    ask = getattr(torch.cpu, "get_capabilities", None)
-    return ask is not None and bool(ask().get("amx_bf16"))

@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
 
+from audio.bfloat16 import multiplies_bfloat16
 from registry.errors import WeightsUnavailable
 from registry.fingerprint import features
-from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork, multiplies_bfloat16
+from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
 
 WINDOW_SAMPLES = features.WINDOW_SAMPLES
 HOP_SAMPLES = 11_520

@@ -22,6 +22,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from audio import run_state
+from audio.bfloat16 import multiplies_bfloat16
 from audio.durable import write_durably
 from generation.checkpoints import published_state, read_mimi
 from generation.mimi import Mimi, MimiState
@@ -45,7 +46,6 @@ from generation.train.codec.quantize import draw_num_used, place_codebooks, quan
 from generation.train.codec.report import held_out_figures, measures
 from generation.train.codec.scale import scale_convolutions
 from generation.train.held_out import note_held_out
-from generation.train.precision import fast_bfloat16
 
 COMMITMENT_WEIGHT = 0.5
 PHONE_WEIGHT = 0.5
@@ -165,7 +165,7 @@ class CodecTraining:
     def _half(self) -> torch.autocast:
         """bfloat16 where the processor multiplies it faster than float32."""
         device = torch.device(self.run.device).type
-        return torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device))
+        return torch.autocast(device, torch.bfloat16, enabled=multiplies_bfloat16(device))
 
     def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.step < self.run.plain_steps and self.run.start is None:

@@ -8,7 +8,7 @@
     OUT/held_out.jsonl          its figures, a line for each report
 
 A crash loses at most the steps since the last checkpoint, and they are taken again with the same batches.
-Runs unchanged on CUDA; in bfloat16 but for the weights where that is faster (train/precision.py).
+Runs unchanged on CUDA; in bfloat16 but for the weights where that is faster (audio/bfloat16.py).
 Source: Moshi (Defossez et al., 2024, sec. 3.4 and 4.2). The depth transformer sees a random part of the
 frames, as in Sesame's CSM (2025). Not here: the dialogue stage.
 """
@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from audio import run_state
+from audio.bfloat16 import multiplies_bfloat16
 from generation.checkpoints import read_mimi, write_checkpoint
 from generation.errors import TrainingDataError
 from generation.moshi import Guidance, Sampling
 from generation.text import Text
 from generation.train.data.cache import SpeechCache
 from generation.train.held_out import note_held_out
-from generation.train.precision import fast_bfloat16
 from generation.train.speech.batches import Batch, Sentences
 from generation.train.speech.codes import CodeCache
 from generation.train.speech.config import SpeechRun, condition_configs
@@ -114,7 +114,7 @@ class SpeechTraining:
         corruption = Corruption(*(part.to(run.device) for part in corruption))
         batch = on_device(batch, run.device)
         device = torch.device(run.device).type
-        with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
+        with torch.autocast(device, torch.bfloat16, enabled=multiplies_bfloat16(device)):
             condition_B1E = self.voice.conditions(batch.conditions)
             losses = losses_of(
                 self.voice.moshi, condition_B1E, batch, run, stage, corruption, chosen_BF.to(run.device)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork, multiplies_bfloat16
+from audio.bfloat16 import multiplies_bfloat16
+from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
 from registry.fingerprint.windows import Fingerprinter
 
 
