@@ -9,7 +9,7 @@ Dimension key: T samples.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def num_frames(dialogue: Dialogue, num_samples: int, after_s: float = 0.0) -> in
 
 def reply(
     dialogue: Dialogue, wav_T: NDArray[np.float32], *, seed: int | None = None, after_s: float = 0.0
-) -> Iterator[Spoken]:
+) -> Generator[Spoken, None, None]:
     """What is said, as fast as it is asked for. Takes a free row of `dialogue` until the end or `close`.
 
     Raises NoFreeStream; FrameError for samples that are not finite; ValueError as `num_frames`.

@@ -51,7 +51,7 @@ MAX_SPANS = 4  # of one generation
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
 # A smaller registry is judged as if it were this large. The tails were fitted to the best of tens of
-# thousands of windows; of six windows the best is no tail, and a stranger's would be called one in a thousand.
+# thousands of windows; the best of six is in no tail, and a stranger's would be called one in a thousand.
 LEAST_WINDOWS = 10_000
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 

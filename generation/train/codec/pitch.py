@@ -63,7 +63,10 @@ def write_pitch(path: Path, wavs: Iterable[Wav]) -> None:
     try:
         import pyworld
     except ImportError as exc:
-        raise TrainingDataError(f"{exc.name} is missing: pip install 'earmark[train]'") from exc
+        # pyworld itself imports pkg_resources.
+        raise TrainingDataError(
+            f"{exc.name} is missing: pip install 'earmark[train]' 'setuptools<81'"
+        ) from exc
     values = []
     for wav_T in wavs:
         wide_T = wav_T.astype(np.float64)
