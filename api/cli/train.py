@@ -209,6 +209,13 @@ def _add_data_parser(networks: Subparsers, common: argparse.ArgumentParser) -> N
             help=f"speech of {synthesizer} to train on; 0 for none (default: %(default)g)",
         )
     data.add_argument(
+        "--hours-dialogues",
+        type=hours,
+        default=0.0,
+        metavar="H",
+        help="conversations of two synthesizers, a channel each (default: none)",
+    )
+    data.add_argument(
         "--styled-copies",
         type=positive_int,
         default=1,
@@ -250,7 +257,14 @@ def run_data(args: argparse.Namespace) -> int:
     """Prints one line for each voice: hours to train on and to test on, items, and how many were dropped."""
     from generation.train.data import DataConfig, build
 
-    config = DataConfig(args.corpus, args.out, args.hours_espeak, args.hours_flite, args.styled_copies)
+    config = DataConfig(
+        args.corpus,
+        args.out,
+        args.hours_espeak,
+        args.hours_flite,
+        args.styled_copies,
+        args.hours_dialogues,
+    )
     with Progress("speaking") as progress:
         figures = build(config, progress.note)
     if wants_json(args):

@@ -4,8 +4,9 @@
 
 (1) the held-out sentences, (2) the vocabulary, (3) the recorded voice: every recording with its words, and
 copies of the training ones in other styles, (4) each synthesizer voice: the held-out sentences in shard 0,
-then training sentences, half of them neutral, until its hours are full. Everything is decided by hashes of
-names, so a run that was stopped goes on with the next shard, and more hours add shards to those there are.
+then training sentences, half of them neutral, until its hours are full, (5) conversations. Everything is
+decided by hashes of names, so a run that was stopped goes on with the next shard, and more hours add shards
+to those there are.
 """
 
 import json
@@ -15,15 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from audio import corpus
 from audio.durable import write_durably
 from generation.errors import TrainingDataError
 from generation.speech_text import spoken
-from generation.train.data import cache, espeak, flite, styles, tokenizer
+from generation.train.data import cache, dialogues, espeak, flite, styles, tokenizer
 from generation.train.data.align import Aligner
-from generation.train.data.item import Part, SpokenSentence
+from generation.train.data.item import Part, Speaker, SpokenSentence
 from generation.train.data.sentences import Texts, digest, held_out
 
 RECORDED_VOICE = "kathleen"
@@ -44,6 +45,7 @@ class DataConfig:
     hours_espeak: float = 3.0
     hours_flite: float = 3.0
     styled_copies: int = 1
+    hours_dialogues: float = 0.0  # of scenes with two sides; in a folder of their own (dialogues.py)
 
 
 class Figures(NamedTuple):
@@ -54,17 +56,6 @@ class Figures(NamedTuple):
     test_h: float
     num_items: int
     num_dropped: int
-
-
-class Speaker(Protocol):
-    """A synthesizer voice."""
-
-    @property
-    def voice(self) -> str:
-        """Its name in the cache."""
-
-    def speak(self, text: str) -> SpokenSentence | None:
-        """A neutral utterance with its words; None where the synthesizer does not follow the text."""
 
 
 class _Job(NamedTuple):
@@ -100,6 +91,11 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
         _make_shard(config.out, RECORDED_VOICE, number, batch, note)
     for speaker, hours in _speakers(config):  # (4)
         _fill(config.out, speaker, hours, kept_out, texts, note)
+    if config.hours_dialogues:  # (5)
+        users: list[Speaker] = [espeak.Espeak(voice) for voice in espeak.VOICES]
+        users += [flite.Flite(voice) for voice in _FLITE_SHARES if voice != "slt"]
+        hours, slt = config.hours_dialogues, flite.Flite("slt")
+        dialogues.build_dialogues(config.corpus, config.out, hours, slt, users, note)
     return figures(cache.SpeechCache(config.out))
 
 

@@ -7,7 +7,7 @@ overlap; each ends before the audio does. Dimension key: T samples at 24 kHz.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from audio import SAMPLE_RATE_HZ
 from audio.store import Wav
@@ -66,6 +66,17 @@ class SpokenSentence:
         shift_s = start / SAMPLE_RATE_HZ
         moved = tuple(Word(w.text, w.start_s - shift_s, w.end_s - shift_s) for w in self.words)
         return replace(self, words=moved, wav_T=self.wav_T[start:end])
+
+
+class Speaker(Protocol):
+    """A synthesizer voice."""
+
+    @property
+    def voice(self) -> str:
+        """Its name in the cache."""
+
+    def speak(self, text: str) -> SpokenSentence | None:
+        """A neutral utterance with its words; None where the synthesizer does not follow the text."""
 
 
 def in_order(text: str, spans_s: list[tuple[float, float]], duration_s: float) -> tuple[Word, ...]:
