@@ -5,7 +5,7 @@ Alignment, as a player would give it (measured on 5 s of speech, 24 kHz):
 - AAC: starts where the input started; up to 1023 samples longer, since the last frame is not cut.
 - G.711, G.722: no added delay beyond the resampling, which has none (G.722: 22 samples at 16 kHz).
 - AMR-NB: 5 ms late (its look-ahead), as on a call, where nobody compensates; up to 20 ms longer.
-- Codec2: 20 (3200) to 25 ms (1200) late, of the input's length. Runs `c2enc` and `c2dec` (Debian's package codec2).
+- Codec2: 20 (3200) to 25 ms (1200) late, of the input's length. By Debian's `c2enc` and `c2dec`.
 
 The PyAV build has no encoder for AMR-WB, GSM 06.10, Speex or iLBC: those attacks do not exist here.
 Dimension key: T samples at 24 kHz, mono.

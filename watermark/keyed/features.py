@@ -105,20 +105,27 @@ def whiten(tiles_FK: Floats) -> Floats:
     return residual
 
 
+def tiles(wav_T: Floats, warp: Warp = UNCHANGED) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return of every tile its mean power and, in robust scales, its residual [F, K]; of every row its
+    largest power, and whether it is audible [F]. The audio must hold a tile."""
+    power_FK = band_power(wav_T, warp)
+    residual = whiten(tile_mean(log_power(power_FK)))
+    power = tile_mean(power_FK)
+    peak_F = power.max(axis=1)
+    audible = peak_F > max(1e-8 * float(np.percentile(peak_F, 95)), 1e-12)  # 80 dB below the loud parts
+    scale = 1.4826 * float(np.median(np.abs(residual[audible]))) if audible.any() else 1.0
+    return power, residual / np.float32(max(scale, 1e-6)), peak_F, audible
+
+
 def tile_features(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
     The rows are those of the audio before `warp`: row f is at f * 5 ms / tempo. A row whose tile is silent
     is zero: it speaks neither for nor against a mark.
     """
-    power_FK = band_power(wav_T, warp)
-    if len(power_FK) < geometry.TILE_FRAMES:
+    if len(frame_starts(len(wav_T), warp)) < geometry.TILE_FRAMES:
         return np.zeros((0, geometry.NUM_BANDS), np.float32)
-    residual = whiten(tile_mean(log_power(power_FK)))
-    power = tile_mean(power_FK)
-    peak_F = power.max(axis=1)
-    audible = peak_F > max(1e-8 * float(np.percentile(peak_F, 95)), 1e-12)  # 80 dB below the loud parts
-    scale = 1.4826 * float(np.median(np.abs(residual[audible]))) if audible.any() else 1.0
-    features = reader.shipped().evidence(power, residual / max(scale, 1e-6), peak_F)
+    power, residual, peak_F, audible = tiles(wav_T, warp)
+    features = reader.shipped().evidence(power, residual, peak_F)
     features[~audible] = 0.0
     return features
