@@ -18,6 +18,7 @@ Dimension key: F frames of 5 ms, K bands, C channels. A neighbour in time is a t
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from watermark.keyed.geometry import NUM_BANDS, TILE_FRAMES
 
@@ -82,11 +83,13 @@ class Reader:
     second_bias: Floats
     last: Floats
     last_bias: Floats
+    sha256: str  # of the file
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Self:
         """Read the weights from safetensors; what they must be: `watermark.train.reader.Network`."""
-        tensors = load_file(path)
+        data = path.read_bytes()
+        tensors = load(data)
         return cls(
             _taps(tensors["first.weight"]),
             tensors["first.bias"],
@@ -94,6 +97,7 @@ class Reader:
             tensors["second.bias"],
             np.ascontiguousarray(tensors["last.weight"][:, :, 0, 0].T),
             tensors["last.bias"],
+            hashlib.sha256(data).hexdigest(),
         )
 
     def evidence(self, power_FK: Floats, residual_FK: Floats, peak_F: Floats) -> Floats:

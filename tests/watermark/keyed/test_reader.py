@@ -1,5 +1,7 @@
 """The reader: what it computes is what was trained, whatever the length; no gain and no key is in it."""
 
+import hashlib
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -31,6 +33,10 @@ def test_the_shipped_reader_is_the_trained_network(voices: dict[str, Floats], nu
                 torch.from_numpy(seen[phase::4].copy()), torch.from_numpy(residual[phase::4].copy())
             ).numpy()
         assert np.abs(ours[phase::4] - theirs).max() < 1e-3
+
+
+def test_results_name_the_weights_that_judged(detector: Detector) -> None:
+    assert detector.weights_sha256 == hashlib.sha256(reader.WEIGHTS.read_bytes()).hexdigest()
 
 
 def test_evidence_is_bounded_and_no_tile_outweighs_the_others(voices: dict[str, Floats]) -> None:
