@@ -2,7 +2,7 @@
 
     masker[f, k] = max(critical band around k in frame f, masker[f - 1, k] * exp(-5 ms / 200 ms))
     by_ear       = cap[k] * (power[f, k] / masker[f, k]) ** -0.3                  never above most[k]
-    by_energy    = 0.0325 * (power[f, k] / strongest band of the frame) ** -0.44
+    by_energy    = 0.0315 * (power[f, k] / strongest band of the frame) ** -0.44
     depth[f, k]  = min(by_ear, by_energy) * quiet[f]                              nepers
 
 Two budgets, each spent where it buys most. What the signal-to-noise ratio pays for a tile is its share of the
@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 _FRAME_S = HOP_SAMPLES / SAMPLE_RATE_HZ
-_ENERGY_DEPTH, _ENERGY_TILT = 0.0325, 0.44
+_ENERGY_DEPTH, _ENERGY_TILT = 0.0315, 0.44
 _EAR_TILT = 0.3
 _MASKER_S = 0.2
 _LOUDEST_S = 10.0
@@ -38,8 +38,8 @@ _QUIET_DB = 45.0
 _SILENCE = 1e-12  # power; below it nothing is heard and nothing divided
 # Bands below 1.3 kHz, below 4.3 kHz and above: STOI listens up to 4.3 kHz only (docs/LOG.md).
 _REGIONS = [8, 20, geometry.NUM_BANDS - 28]
-_CAP_K = np.repeat(np.array([0.04, 0.05, 0.6], np.float32), _REGIONS)
-_MOST_K = np.repeat(np.array([0.25, 0.3, 0.6], np.float32), _REGIONS)
+_CAP_K = np.repeat(np.array([0.039, 0.0485, 0.58], np.float32), _REGIONS)
+_MOST_K = np.repeat(np.array([0.24, 0.29, 0.58], np.float32), _REGIONS)
 
 
 def _critical_bands() -> Floats:
