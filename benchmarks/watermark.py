@@ -10,6 +10,7 @@ from the edited 10 s. Prints the tables of docs/benchmarks.md and writes benchma
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
 import sys
 import time
@@ -35,14 +36,30 @@ Floats = npt.NDArray[np.float32]
 CLIP_SAMPLES = 10 * SAMPLE_RATE_HZ
 WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ
 KEY = Key(bytes(range(16)))  # public on purpose: a benchmark must repeat
-TARGETS = {  # edit -> (detection at 5 s, payload at 10 s), in percent
-    "identity": (99, 98),
-    **dict.fromkeys(("gain_-6db", "polarity", "resample_16k", "mp3_32k", "aac_64k", "opus_24k"), (99, 90)),
-    **dict.fromkeys(("opus_12k", "telephone_band", "noise_20db"), (90, None)),
-    **{name: (98, 90) for name in edits.CATALOGUE if name.startswith(("speed", "stretch", "editor_tempo"))},
-    **dict.fromkeys(("pitch_-1", "pitch_+1", "editor_pitch_-1", "editor_pitch_+1"), (95, 80)),
-    **dict.fromkeys(("pitch_-2", "pitch_+2", "editor_pitch_-2", "editor_pitch_+2"), (90, 70)),
-}
+_EXACT = (
+    "identity gain_* polarity resample_16k resample_48k mp3_32k mp3_64k mp3_128k aac_64k opus_16k opus_24k "
+    "opus_32k"
+)
+_NARROW = "opus_12k mp3_16k g711_* resample_8k telephone_band low_pass_3000 high_pass_500"
+GOALS: list[
+    tuple[str, tuple[float, float | None]]
+] = [  # edits -> (detection at 5 s, payload at 10 s), in percent
+    (_EXACT, (99.9, 99)),
+    (_NARROW, (99, 95)),
+    ("noise_20db compress_* limit_* equalise_*", (99, 95)),
+    ("noise_10db", (90, 70)),
+    ("reverb_*", (97, 85)),
+    ("speed_* stretch_* editor_tempo_*", (98, 90)),
+    ("pitch_-1 pitch_+1 editor_pitch_-1 editor_pitch_+1", (95, 80)),
+    ("pitch_-2 pitch_+2 editor_pitch_-2 editor_pitch_+2", (90, 70)),
+    ("crop_50 packet_loss_10_* shift_*", (99, None)),
+    ("amr_nb_12.2k", (97, None)),
+]
+
+
+def goal_of(edit: str) -> tuple[float, float | None] | None:
+    """Return what the edit must reach, None where only the figure is wanted."""
+    return next((goal for names, goal in GOALS if any(fnmatch(edit, n) for n in names.split())), None)
 
 
 @dataclass(frozen=True)
@@ -89,7 +106,7 @@ def quality(marked: list[Marked]) -> dict[str, Any]:
         before, after = (resample(wav, SAMPLE_RATE_HZ, 16_000) for wav in (clip.host_T, clip.marked_T))
         values["PESQ-WB"].append(float(pesq(16_000, before, after, "wb")))
         values["STOI"].append(float(stoi(before, after, 16_000)))
-    goals = {"SI-SNR dB": 26.0, "PESQ-WB": 4.3, "STOI": 0.99}
+    goals = {"SI-SNR dB": 28.0, "PESQ-WB": 4.5, "STOI": 0.997}
     rows, result = [], {}
     for name, of in values.items():
         worst = float(np.percentile(of, 5))
@@ -99,12 +116,35 @@ def quality(marked: list[Marked]) -> dict[str, Any]:
     return result
 
 
+def visqol(marked: list[Marked]) -> dict[str, Any]:
+    """ViSQOL in audio mode at 48 kHz, by the package visqol-python with the model it brings; untouched audio
+    scores 4.73."""
+    try:
+        package = importlib.import_module("visqol")
+    except ModuleNotFoundError:
+        print("\nViSQOL is not measured: pip install visqol-python", flush=True)
+        return {}
+    judge = package.VisqolApi()
+    judge.create(mode="audio")
+    values = []
+    for clip in marked:
+        before, after = (
+            resample(wav, SAMPLE_RATE_HZ, 48_000).astype(np.float64) for wav in (clip.host_T, clip.marked_T)
+        )
+        values.append(float(judge.measure_from_arrays(before, after, 48_000).moslqo))
+        print("ViSQOL", values[-1], file=sys.stderr, flush=True)
+    worst = float(np.percentile(values, 5))
+    row = ["ViSQOL", ">= 4.4", f"{np.mean(values):.3f}", f"{worst:.3f}", len(values)]
+    print("\n" + table(["quality", "goal", "mean", "5th percentile", "clips"], [row]), flush=True)
+    return {"mean": float(np.mean(values)), "p5": worst, "min": min(values), "clips": len(values)}
+
+
 def attacks(marked: list[Marked], num_other: int, patterns: list[str]) -> dict[str, Any]:
     """Survival of the edits whose names match; edits without a goal run on the first `num_other` clips."""
     detector = Detector.load(key=KEY)
     rows, result = [], {}
     for name in [name for name in edits.CATALOGUE if any(fnmatch(name, pattern) for pattern in patterns)]:
-        goal = TARGETS.get(name)
+        goal = goal_of(name)
         found = whole = wrong = 0
         tried = marked if goal else marked[:num_other]
         for seed, clip in enumerate(tried):
@@ -238,26 +278,29 @@ def speed(marked: list[Marked]) -> dict[str, Any]:
     floor_ms = _median_ms(_bare_stft, chunks)
     few = marked[:20]
     ten_minutes = np.resize(np.concatenate([clip.host_T for clip in marked]), 600 * SAMPLE_RATE_HZ)
-    detections: dict[str, list[Floats]] = {
-        "detect 10 s, marked": [clip.marked_T for clip in few],
-        "detect 10 s, marked, speed 1.1": [edits.apply(clip.marked_T, "speed_1.1") for clip in few],
-        "detect 10 s, not marked": [clip.host_T for clip in few],
-        "detect 600 s, not marked": [ten_minutes],
+    detections: dict[str, tuple[list[Floats], str]] = {
+        "detect 10 s, marked": ([clip.marked_T for clip in few], "<= 0.05x"),
+        "detect 10 s, marked, speed 1.1": (
+            [edits.apply(clip.marked_T, "speed_1.1") for clip in few],
+            "<= 0.3x",
+        ),
+        "detect 10 s, not marked": ([clip.host_T for clip in few], "<= 0.3x"),
+        "detect 600 s, not marked": ([ten_minutes], "<= 0.3x"),
     }
     rows = [
         [
             "embed 80 ms",
             f"{embed_ms:.2f} ms",
             f"{embed_ms / floor_ms:.1f}x a bare STFT and inverse",
-            "<= 20 ms",
+            "<= 8 ms",
         ],
         ["added latency", f"{embedder.latency_samples / 24:.2f} ms", "", "<= 20 ms"],
     ]
     result: dict[str, Any] = {"embed_ms": embed_ms, "stft_ms": floor_ms}
-    for name, wavs in detections.items():
+    for name, (wavs, goal) in detections.items():
         detect_ms = _median_ms(lambda wav_T: detector.detect(wav_T, SAMPLE_RATE_HZ), wavs)
         rtf = detect_ms / 1000 / (len(wavs[0]) / SAMPLE_RATE_HZ)
-        rows.append([name, f"{detect_ms:.0f} ms", f"{rtf:.4f}x real time", "<= 0.1x"])
+        rows.append([name, f"{detect_ms:.0f} ms", f"{rtf:.4f}x real time", goal])
         result[name] = {"ms": detect_ms, "rtf": rtf}
     print("\n" + table(["speed", "median", "ratio", "goal"], rows), flush=True)
     return result
@@ -285,12 +328,14 @@ def main() -> None:
     parser.add_argument("--other-speakers", type=int, default=40, help="for edits without a goal")
     parser.add_argument("--edits", default="*", help="names or patterns of edits, for a part of the table")
     parser.add_argument("--keys", type=int, default=1000, help="wrong keys on each clip; searched: a tenth")
-    parser.add_argument("--only", default="quality,attacks,pieces,calibration,searched,speed")
+    parser.add_argument("--visqol-speakers", type=int, default=12, help="a minute of work each")
+    parser.add_argument("--only", default="quality,visqol,attacks,pieces,calibration,searched,speed")
     arguments = parser.parse_args()
     hosts = list(clips(corpus_root(arguments.data), arguments.speakers))
     marked = mark_all(hosts)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "quality": lambda: quality(marked),
+        "visqol": lambda: visqol(marked[: arguments.visqol_speakers]),
         "attacks": lambda: attacks(marked, arguments.other_speakers, arguments.edits.split(",")),
         "pieces": lambda: pieces(marked),
         "calibration": lambda: calibration(marked, arguments.keys),

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from audio import SAMPLE_RATE_HZ, resample
 from watermark.errors import SignalError
 from watermark.keyed.detect import KeyedDetector
+from watermark.keyed.reader import shipped
 from watermark.keys import Key
 from watermark.result import Detection
 
@@ -31,11 +32,11 @@ class Detector:
     """Detects the keyed mark of one key. Safe to call from several threads."""
 
     name = "earmark-keyed"
-    version = "2"
-    weights_sha256: str | None = None  # the keyed scheme has no weights
+    version = "3"
 
     def __init__(self, key: Key, public: PublicWeights | None = None) -> None:
         self._keyed = KeyedDetector(key)
+        self.weights_sha256 = shipped().sha256  # of the reader
         self.issuer = key.issuer  # what a public mark of this operator says
         self.public: PublicDetector | None = None
         if public is not None:

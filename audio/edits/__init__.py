@@ -3,11 +3,22 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.edits.catalogue import CATALOGUE, background, room
+from audio.edits.catalogue import CATALOGUE, CODEC2, background, room
+from audio.edits.codecs import codec2_is_installed
 from audio.edits.edit import OPERATIONS, Edit, chain
 from audio.edits.edit import apply as _apply
 
-__all__ = ["CATALOGUE", "OPERATIONS", "Edit", "apply", "background", "chain", "room"]
+__all__ = [
+    "CATALOGUE",
+    "CODEC2",
+    "OPERATIONS",
+    "Edit",
+    "apply",
+    "background",
+    "chain",
+    "codec2_is_installed",
+    "room",
+]
 
 
 def apply(wav_T: NDArray[np.float32], edit: str | Edit, *, seed: int = 0) -> NDArray[np.float32]:

@@ -37,8 +37,9 @@ def _codecs() -> Iterator[Edit]:
     yield Edit("g711_mulaw", "telephone_codec", {"codec": "pcm_mulaw", "rate_hz": 8_000})
     yield Edit("g711_alaw", "telephone_codec", {"codec": "pcm_alaw", "rate_hz": 8_000})
     yield Edit("g722", "telephone_codec", {"codec": "g722", "rate_hz": 16_000})
-    amr = {"codec": "libopencore_amrnb", "rate_hz": 8_000, "bit_rate": 12_200}
-    yield Edit("amr_nb_12.2k", "telephone_codec", amr)
+    for bit_rate in (4_750, 12_200):
+        amr = {"codec": "libopencore_amrnb", "rate_hz": 8_000, "bit_rate": bit_rate}
+        yield Edit(f"amr_nb_{bit_rate / 1000:.3g}k", "telephone_codec", amr)
 
 
 def _filters() -> Iterator[Edit]:
@@ -130,3 +131,8 @@ def _by_name() -> dict[str, Edit]:
 
 CATALOGUE: Mapping[str, Edit] = MappingProxyType(_by_name())
 """Every named edit, in the order of reports; the first, "identity", changes nothing."""
+
+CODEC2: Mapping[str, Edit] = MappingProxyType(
+    {f"codec2_{mode}": Edit(f"codec2_{mode}", "codec2", {"mode": mode}) for mode in ("3200", "1200")}
+)
+"""Not in the catalogue, since they need programs that not every machine has: `codecs.codec2_is_installed`."""

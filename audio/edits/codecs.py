@@ -5,11 +5,14 @@ Alignment, as a player would give it (measured on 5 s of speech, 24 kHz):
 - AAC: starts where the input started; up to 1023 samples longer, since the last frame is not cut.
 - G.711, G.722: no added delay beyond the resampling, which has none (G.722: 22 samples at 16 kHz).
 - AMR-NB: 5 ms late (its look-ahead), as on a call, where nobody compensates; up to 20 ms longer.
+- Codec2: 20 (3200) to 25 ms (1200) late, of the input's length. By Debian's `c2enc` and `c2dec`.
 
 The PyAV build has no encoder for AMR-WB, GSM 06.10, Speex or iLBC: those attacks do not exist here.
 Dimension key: T samples at 24 kHz, mono.
 """
 
+import shutil
+import subprocess
 from typing import Literal
 
 import av
@@ -22,6 +25,8 @@ from audio.rates import SAMPLE_RATE_HZ
 from audio.resample import resample
 
 Wav = NDArray[np.float32]
+
+_CODEC2_BLOCK_SAMPLES = 320  # 40 ms: whole frames in every mode
 
 
 def opus(wav_T: Wav, *, bit_rate: int) -> Wav:
@@ -62,6 +67,27 @@ def telephone_codec(wav_T: Wav, *, codec: str, rate_hz: int, bit_rate: int | Non
     frames = [out for packet in [*packets, None] for out in decoder.decode(packet)]
     heard_T = np.concatenate([_as_float(out) for out in frames])
     return resample(heard_T, rate_hz, SAMPLE_RATE_HZ)
+
+
+def codec2_is_installed() -> bool:
+    """Whether `c2enc` and `c2dec` are on the path."""
+    return all(shutil.which(program) for program in ("c2enc", "c2dec"))
+
+
+def codec2(wav_T: Wav, *, mode: str) -> Wav:
+    """Codec 2, a parametric vocoder at 8 kHz. `mode` is its bit rate as c2enc names it: "3200", "1200", …
+
+    Raises FileNotFoundError where the programs are not installed.
+    """
+    if not codec2_is_installed():
+        raise FileNotFoundError("Codec 2 runs c2enc and c2dec, which are not here: apt-get install codec2")
+    narrow_T = resample(wav_T, SAMPLE_RATE_HZ, 8_000)
+    padded_T = np.pad(narrow_T, (0, -len(narrow_T) % _CODEC2_BLOCK_SAMPLES))
+    heard = np.rint(np.clip(padded_T, -1, 1) * (2**15 - 1)).astype("<i2").tobytes()
+    for program in ("c2enc", "c2dec"):
+        heard = subprocess.run([program, mode, "-", "-"], input=heard, capture_output=True, check=True).stdout
+    heard_T = np.frombuffer(heard, "<i2").astype(np.float32)[: len(narrow_T)] / 2**15
+    return resample(heard_T, 8_000, SAMPLE_RATE_HZ)[: len(wav_T)]
 
 
 def _context(codec: str, mode: Literal["r", "w"], rate_hz: int) -> av.AudioCodecContext:

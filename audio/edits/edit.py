@@ -73,6 +73,7 @@ OPERATIONS: Mapping[str, Callable[..., Wav]] = MappingProxyType(
         "aac": _fixed(codecs.aac),
         "vorbis": _fixed(codecs.vorbis),
         "telephone_codec": _fixed(codecs.telephone_codec),
+        "codec2": _fixed(codecs.codec2),
         # filters
         "resampled": _fixed(filters.resampled),
         "low_pass": _fixed(filters.low_pass),

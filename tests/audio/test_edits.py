@@ -225,3 +225,35 @@ def test_an_unknown_operation_is_refused_when_the_edit_is_made() -> None:
 def test_the_names_that_others_rely_on_are_in_the_catalogue() -> None:
     wanted = "mp3_32k opus_12k opus_24k aac_64k telephone_band noise_20db noise_10db speed_1.05 crop_3s"
     assert {*wanted.split(), "resample_16k", "gain_-6db", "polarity"} <= edits.CATALOGUE.keys()
+
+
+needs_codec2 = pytest.mark.skipif(
+    not edits.codec2_is_installed(), reason="Debian's c2enc and c2dec are not installed"
+)
+
+
+@needs_codec2
+@pytest.mark.parametrize("name", edits.CODEC2)
+def test_codec_2_keeps_the_length_and_the_rhythm_of_speech(name: str, wav_T: NDArray[np.float32]) -> None:
+    """A vocoder keeps no wave, but loudness over 50 ms; the wrong mode or byte order would keep nothing."""
+    heard_T = edits.apply(wav_T, edits.CODEC2[name])
+    assert len(heard_T) == len(wav_T)
+    assert np.array_equal(heard_T, edits.apply(wav_T, edits.CODEC2[name]))
+    loudness = [
+        np.sqrt(np.convolve(np.square(of_T), np.ones(1200) / 1200)[::600]) for of_T in (wav_T, heard_T)
+    ]
+    assert np.corrcoef(*loudness)[0, 1] > 0.7
+
+
+@needs_codec2
+def test_codec_2_takes_a_very_short_clip_and_silence() -> None:
+    for short_T in (tone(300, 0.02), np.zeros(480, np.float32)):
+        assert np.isfinite(edits.apply(short_T, edits.CODEC2["codec2_1200"])).all()
+
+
+def test_codec_2_without_its_programs_says_what_to_install(
+    wav_T: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FileNotFoundError, match="apt-get install codec2"):
+        edits.apply(wav_T, edits.CODEC2["codec2_3200"])

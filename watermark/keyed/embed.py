@@ -1,16 +1,15 @@
-"""Put the mark on a stream: each tile's level is raised or lowered a little, quiet tiles more than loud ones.
+"""Put the mark on a stream: each tile's level is raised or lowered a little, masked tiles more than others.
 
     gain[f, k] = exp(sign[m, k] * depth[f, k] * boost[role])
-    depth      = min(0.031 * (power[f, k] / strongest band of the frame) ** -0.4, cap[k])      nepers
 
-Depth grows where the host is weak, because there it costs no signal-to-noise ratio and is masked by the
-louder neighbours. *Informed*: the embedder hears its own output through the detector's features and boosts
-the pilot, or the payload bits, that the host speaks against (`Feedback`).
+How deep a tile may go is said by the host alone (`Depth`). *Informed*: the embedder hears its own output
+through the features of the plain detector and boosts the pilot, or the payload bits, that the host speaks
+against (`Feedback`).
 
 Analysis and synthesis by a square-root Hann window of 20 ms every 5 ms; a sample leaves at most
 `LATENCY_SAMPLES` samples after it came. Dimension key: T samples, F frames, K bands.
 Source: informed embedding after Miller, Doerr & Cox (2004), IEEE Trans. IP 13(6); differs: causal, in
-log-magnitude tiles. Not covered: a psychoacoustic model; the power law above stands in for one.
+log-magnitude tiles.
 """
 
 from __future__ import annotations
@@ -22,16 +21,13 @@ import numpy.typing as npt
 
 from watermark.errors import SignalError, StreamClosedError
 from watermark.keyed import geometry
+from watermark.keyed.depth import Depth
 from watermark.keyed.feedback import Feedback
 from watermark.keyed.geometry import HOP_SAMPLES, TILE_FRAMES, WINDOW_SAMPLES, Layout
 
 Floats = npt.NDArray[np.float32]
 
 LATENCY_SAMPLES = WINDOW_SAMPLES - 1  # 19.96 ms, the longest wait; 360 samples for pushes of whole hops
-_DEPTH = 0.031
-_TILT = 0.4
-# Nepers, for bands below 1.3 kHz, below 4.3 kHz and above: STOI listens up to 4.3 kHz only (docs/LOG.md).
-_CAP_K = np.repeat(np.array([0.2, 0.22, 0.4], np.float32), [8, 20, geometry.NUM_BANDS - 28])
 _LEAD = WINDOW_SAMPLES - HOP_SAMPLES  # zeros before the stream, so that its first samples are covered fully
 _WINDOW = np.sqrt(np.hanning(WINDOW_SAMPLES + 1)[:-1]).astype(np.float32)
 _OVERLAP_GAIN = 2.0  # four squared windows add up to 2 at every sample
@@ -43,6 +39,7 @@ class EmbedState:
 
     signs_MK: Floats  # [128, 50] what this stream's mark shows
     feedback: Feedback
+    depth: Depth = field(default_factory=Depth)
     pending_T: Floats = field(default_factory=lambda: np.zeros(_LEAD, np.float32))
     overlap_T: Floats = field(default_factory=lambda: np.zeros(_LEAD, np.float32))
     tile_power_FK: Floats = field(
@@ -116,8 +113,7 @@ class KeyedEmbedder:
         """Return the gain of each frame and band [F, K]; advances the pattern and the feedback."""
         F = len(spectrum)
         power_FK = (spectrum.real**2 + spectrum.imag**2).reshape(F, geometry.NUM_BANDS, -1).sum(axis=2)
-        peak_F1 = np.maximum(power_FK.max(axis=1, keepdims=True), 1e-12)
-        depth_FK = np.minimum(_DEPTH * np.maximum(power_FK / peak_F1, 1e-9) ** -_TILT, _CAP_K)
+        depth_FK = state.depth.of(power_FK)
         gain_FK = np.empty((F, geometry.NUM_BANDS), np.float32)
         start = 0
         while start < F:  # up to the end of the tile that runs, or of the chunk

@@ -3,7 +3,7 @@
     L[f, k]  = 0.5 * ln(power of band k in frame f + floor[f])         frames of 20 ms every 5 ms
     A[f, k]  = mean of L over the 4 frames of a tile that starts at frame f
     R[f, k]  = A[f, k] - sum_{a, b} KERNEL[a, b] * A[f + 4 a, k + b]   linear prediction from the neighbours
-    V[f, k]  = clip(R / robust scale, -2.5, 2.5) * reliability         reliability = P / (P + 4 * noise floor)
+    V[f, k]  = reader(R / robust scale, and the power around it)       what the tile says (reader.py)
 
 Speech is smooth in this plane, a keyed pattern of signs is not: prediction takes out the host and keeps
 the mark. Log magnitude makes gain and polarity vanish. Dimension key: T samples, F frames, K bands.
@@ -12,7 +12,7 @@ A `Warp` is undone here: frames start 120 / tempo samples apart and are 480 / pi
 bins of their spectra are those of the original. One sample, 0.2 %, is the finest step of the pitch.
 
 Source: Kirovski & Malvar (2003), IEEE Trans. SP 51(4), for spread spectrum in log magnitude with cepstral
-filtering; differs: two-dimensional whitening, per-tile reliability. Not covered: finding the warp.
+filtering; differs: two-dimensional whitening, a learned reliability. Not covered: finding the warp.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from watermark.keyed import geometry
+from watermark.keyed import geometry, reader
 from watermark.warp import UNCHANGED, Warp
 
 Floats = npt.NDArray[np.float32]
@@ -112,21 +112,27 @@ def whiten(tiles_FK: Floats) -> Floats:
     return residual
 
 
+def tiles(wav_T: Floats, warp: Warp = UNCHANGED) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return of every tile its mean power and, in robust scales, its residual [F, K]; of every row its
+    largest power, and whether it is audible [F]. The audio must hold a tile."""
+    power_FK = band_power(wav_T, warp)
+    residual = whiten(tile_mean(log_power(power_FK)))
+    power = tile_mean(power_FK)
+    peak_F = power.max(axis=1)
+    audible = peak_F > max(1e-8 * float(np.percentile(peak_F, 95)), 1e-12)  # 80 dB below the loud parts
+    scale = 1.4826 * float(np.median(np.abs(residual[audible]))) if audible.any() else 1.0
+    return power, residual / np.float32(max(scale, 1e-6)), peak_F, audible
+
+
 def tile_features(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
     The rows are those of the audio before `warp`: row f is at f * 5 ms / tempo. A row whose tile is silent
     is zero: it speaks neither for nor against a mark.
     """
-    power_FK = band_power(wav_T, warp)
-    if len(power_FK) < geometry.TILE_FRAMES:
+    if len(frame_starts(len(wav_T), warp)) < geometry.TILE_FRAMES:
         return np.zeros((0, geometry.NUM_BANDS), np.float32)
-    residual = whiten(tile_mean(log_power(power_FK)))
-    power = tile_mean(power_FK)
-    noise_K = np.percentile(power, 10, axis=0)
-    peak_F = power.max(axis=1)
-    audible = peak_F > max(1e-8 * float(np.percentile(peak_F, 95)), 1e-12)  # 80 dB below the loud parts
-    scale = 1.4826 * float(np.median(np.abs(residual[audible]))) if audible.any() else 1.0
-    features = np.clip(residual / max(scale, 1e-6), -CLIP, CLIP) * (power / (power + 4 * noise_K + 1e-12))
+    power, residual, peak_F, audible = tiles(wav_T, warp)
+    features = reader.shipped().evidence(power, residual, peak_F)
     features[~audible] = 0.0
-    return np.asarray(features, np.float32)
+    return features
