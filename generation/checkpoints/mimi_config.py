@@ -15,6 +15,7 @@ from generation.checkpoints.fields import Fields
 from generation.checkpoints.moshi_config import check_sizes, parse_gating, parse_positions, positions_name
 from generation.errors import CheckpointError
 from generation.mimi import MimiConfig
+from generation.mimi.features import LEAST_WINDOW
 from generation.streaming import TransformerConfig
 
 
@@ -62,10 +63,11 @@ def _with_vocoder(config: MimiConfig, vocoder: Fields) -> MimiConfig:
     if len(config.ratios) != 2:
         raise CheckpointError(f"{vocoder.where} needs two ratios, not {list(config.ratios)}")
     window, bins = vocoder.take("spectrum_window", int), vocoder.take("filter_bins", int)
-    if window < config.ratios[1] or bins < 2:
+    least = max(LEAST_WINDOW, config.ratios[1])
+    if window < least or bins < 2 or config.latent_dim % config.ratios[0]:
         raise CheckpointError(
-            f"{vocoder.where} asks for a window of {window} samples and {bins} bins; it takes at least"
-            f" {config.ratios[1]} and 2"
+            f"{vocoder.where} asks for a window of {window} samples, {bins} bins and {config.ratios[0]} hops"
+            f" in a latent of {config.latent_dim}; it takes at least {least} and 2, and as much for each hop"
         )
     vocoder.finish()
     return replace(config, vocoder=True, spectrum_window=window, filter_bins=bins)

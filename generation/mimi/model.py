@@ -14,7 +14,7 @@ quantizers read the same latent, and the transformers see what the published str
 (positions.py). Not here: training.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -70,7 +70,8 @@ class Mimi(nn.Module):
         self.num_codebooks = num_codebooks
         self.encoder: Chain = SpectralEncoder(config) if config.vocoder else make_encoder(config)
         self.decoder: Chain = Vocoder(config) if config.vocoder else make_decoder(config)
-        self.encoder_transformer, self.decoder_transformer = _Body(config), _Body(config)
+        self.encoder_transformer = _Body(replace(config, transformer=None) if config.vocoder else config)
+        self.decoder_transformer = _Body(config)
         dim, stride = config.latent_dim, config.resample_stride
         self.downsample = CausalConv(dim, dim, 2 * stride, stride=stride, bias=False, repeat_first=True)
         self.upsample = CausalConvTranspose(dim, dim, stride, bias=False, depthwise=True)
@@ -106,7 +107,7 @@ class Mimi(nn.Module):
         if batch_size < 1:
             raise ValueError(f"batch_size is at least 1, not {batch_size}")
         bodies = [
-            body.transformer.open(batch_size, ring) if self.config.transformer else None
+            body.transformer.open(batch_size, ring) if hasattr(body, "transformer") else None
             for body in (self.encoder_transformer, self.decoder_transformer)
         ]
         return MimiState(

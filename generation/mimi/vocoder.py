@@ -1,6 +1,6 @@
-"""The other pair of ends for a codec: a spectrum before the convolutions and a vocoder behind them.
+"""The other pair of ends for a codec: what is heard of each 10 ms before it, and a vocoder behind it.
 
-    encoder   log |STFT| of the last 1,024 samples every 240 -> convolutions -> 25 Hz
+    encoder   mel bands, pitch and voicing (features.py) every 240 samples, four hops a step -> 25 Hz
     decoder   25 Hz -> convolutions at 100 Hz -> pitch, a filter for the voiced part, one for the noise
               y = sum_n h_n * pulses_n + g_n * noise_n,   n: hops of 240 samples
 
@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from audio import SAMPLE_RATE_HZ
 from generation.mimi.config import MimiConfig
+from generation.mimi.features import features
 from generation.mimi.seanet import Chain, Elu
 from generation.streaming import CausalConv, CausalConvTranspose
 from generation.streaming.state import write_rows
@@ -35,13 +36,6 @@ TOP_HARMONIC_HZ = 11_500.0
 NOISE_SAMPLES = 1 << 17
 GAIN = 0.2  # of the log magnitudes: what one step of Adam adds to 768 weights is else a neper
 LOUDEST = 4.0  # of a filter's log magnitudes; speech at full scale stays below 2
-FLOOR = 1e-2  # of a bin's magnitude: about -60 dB of loud speech
-
-
-@dataclass
-class SpectralEncoderState:
-    samples_BT: Tensor  # what the next windows still need
-    convolutions: list[Any]
 
 
 class Norm(nn.LayerNorm):
@@ -74,20 +68,20 @@ def _blocks(config: MimiConfig) -> list[NormedBlock]:
     ]
 
 
+@dataclass
+class SpectralEncoderState:
+    samples_BT: Tensor  # what the next windows still need
+    convolutions: list[Any]
+
+
 class SpectralEncoder(Chain):
-    """[B, T, 1] to [B, T / product of ratios, latent_dim]."""
+    """[B, T, 1] to [B, T / product of ratios, latent_dim]: the hops of a step side by side, nothing more."""
 
     def __init__(self, config: MimiConfig) -> None:
-        steps, hop, dim = *config.ratios, config.num_filters
-        super().__init__(
-            [
-                CausalConv(config.spectrum_window // 2 + 1, dim, 1),
-                *_blocks(config),
-                Norm(dim),
-                CausalConv(dim, config.latent_dim, 2 * steps, stride=steps),
-            ]
-        )
+        steps, hop = config.ratios
+        super().__init__([CausalConv(config.latent_dim // steps, config.latent_dim, steps, stride=steps)])
         self.hop, self.window = hop, config.spectrum_window
+        self.num_features = config.latent_dim // steps
 
     def open(self, batch_size: int) -> SpectralEncoderState:  # type: ignore[override]
         first = next(self.parameters())
@@ -99,13 +93,8 @@ class SpectralEncoder(Chain):
     ) -> Tensor:
         samples_BT = torch.cat([state.samples_BT, x_BTC[:, :, 0]], dim=1)
         write_rows(state.samples_BT, samples_BT[:, x_BTC.shape[1] :], live_B)
-        return super().push(state.convolutions, self._spectrum(samples_BT), live_B)
-
-    def _spectrum(self, samples_BT: Tensor) -> Tensor:
-        """log magnitudes of unit scale [B, N, K], the last window ending with the last sample."""
         frames_BNW = samples_BT.unfold(1, self.window, self.hop)
-        window_W = torch.hann_window(self.window, dtype=samples_BT.dtype, device=samples_BT.device)
-        return torch.log(torch.fft.rfft(frames_BNW * window_W).abs() + FLOOR) * 0.3 + 0.6
+        return super().push(state.convolutions, features(frames_BNW, self.num_features), live_B)
 
 
 @dataclass

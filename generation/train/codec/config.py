@@ -12,7 +12,7 @@ MINI = MimiConfig(
     num_filters=256,
     num_residual_layers=4,
     compress=1,
-    latent_dim=256,
+    latent_dim=256,  # 4 hops a step, of 62 bands, pitch and voicing
     transformer=TransformerConfig(
         dim=256,
         num_layers=4,
@@ -40,13 +40,13 @@ class CodecRun:
     codec: MimiConfig = field(default_factory=lambda: MINI)
     start: Path | None = None  # a codec.safetensors of this size to begin with
     steps: int = 6_000
+    fit_batches: int = 400  # that a vocoder's encoder and codebooks are worked out from
     plain_steps: int = 600  # before the codebooks exist: latents reach the decoder as they are
     frozen_from: int | None = None  # from here on codes stay the same and only the decoder learns
     adversarial_from: int | None = None
     disc_filters: int = 8
     clips: int = 12
     clip_frames: int = 16  # of 80 ms
-    true_pitch_until: int = 2_000  # the vocoder is driven by the recording's pitch, then by its own
     voice_share: float = 0.75  # of clips from the voice that `say` speaks with
     learning_rate: float = 1e-3
     warm_steps: int = 100

@@ -28,6 +28,7 @@ from generation.checkpoints import published_state, read_mimi
 from generation.mimi import Mimi, MimiState
 from generation.mimi.quantizer import Codebook
 from generation.mimi.vocoder import Vocoder
+from generation.train.codec.analysis import fit
 from generation.train.codec.clips import Batch, Clips
 from generation.train.codec.config import CodecRun
 from generation.train.codec.discriminator import Discriminator
@@ -85,14 +86,18 @@ class CodecTraining:
             begun = read_mimi(run.start, run.codec, run.codec.num_codebooks, run.device)
             self.codec.load_state_dict(begun.state_dict())
         else:
+            if run.codec.vocoder:
+                fit(self.codec, (self._batch(n, PLACING) for n in range(run.fit_batches)))
             scale_convolutions(self.codec, self._batch(0, SCALING).wav_BT)
         for book in self._books():
             book.forget()
 
     @property
     def frozen(self) -> bool:
-        """Encoder and codebooks stay as they are."""
-        return self.run.frozen_from is not None and self.step >= self.run.frozen_from
+        """Encoder and codebooks stay as they are: a vocoder's are not learned (analysis.py)."""
+        return self.run.codec.vocoder or (
+            self.run.frozen_from is not None and self.step >= self.run.frozen_from
+        )
 
     @property
     def adversarial(self) -> bool:
@@ -101,7 +106,7 @@ class CodecTraining:
     def update(self) -> dict[str, float]:
         """One step; the losses it saw."""
         started = time.monotonic()
-        if self.step == self.run.plain_steps and self.run.start is None:
+        if self.step == self.run.plain_steps and not self._placed:
             self._place_codebooks()
         batch = self._batch(self.step, TRAINING)
         real_BT = batch.wav_BT
@@ -147,7 +152,7 @@ class CodecTraining:
         state = self._open(real_BT)
         # No loss, the phones' included, may reach what makes the codes once they are frozen.
         with torch.set_grad_enabled(not self.frozen):
-            with self._half():
+            with self._half(not self.run.codec.vocoder):  # whose codes are decided in float32
                 latents_BFE = self.codec.latents(state, real_BT).float()
             quantized_BFE, semantic_BFE, commitment = self._quantized(latents_BFE)
         decoder, ends = self.codec.decoder, state.decoder.convolutions
@@ -158,19 +163,34 @@ class CodecTraining:
                 return made_BT, semantic_BFE, commitment, made_BT.new_zeros(())
             controls = decoder.controls(ends, steps_BTE)
         pitch = pitch_loss(controls.log_pitch_BN, batch.log_pitch_BN, batch.voiced_BN)
-        if self.step < self.run.true_pitch_until:
-            controls = replace(controls, log_pitch_BN=batch.log_pitch_BN)
+        # Harmonics at a wrong pitch would teach it to whisper, so the recording's own drives it here.
+        controls = replace(controls, log_pitch_BN=batch.log_pitch_BN)
         return decoder.render(ends, controls)[:, :, 0], semantic_BFE, commitment, pitch
 
-    def _half(self) -> torch.autocast:
+    def _decoded(self, latents_BFE: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """From all codes in half of the steps, else from the first few; what leaves the quantizer learns."""
+        num_used = int(draw_num_used(1, self.run.codec.num_codebooks, generator))
+        codes_BKF = self.codec.quantizer.encode(latents_BFE, num_used)
+        with torch.enable_grad():
+            heard_BFE = self.codec.quantizer.decode(codes_BKF)
+        return heard_BFE, heard_BFE.detach(), latents_BFE.new_zeros(())
+
+    @property
+    def _placed(self) -> bool:
+        """The codebooks were there before the first step."""
+        return self.run.start is not None or self.run.codec.vocoder
+
+    def _half(self, wanted: bool = True) -> torch.autocast:
         """bfloat16 where the processor multiplies it faster than float32."""
         device = torch.device(self.run.device).type
-        return torch.autocast(device, torch.bfloat16, enabled=multiplies_bfloat16(device))
+        return torch.autocast(device, torch.bfloat16, enabled=wanted and multiplies_bfloat16(device))
 
     def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.step < self.run.plain_steps and self.run.start is None:
+        if self.step < self.run.plain_steps and not self._placed:
             return latents_BFE, latents_BFE, latents_BFE.new_zeros(())
         generator = torch.Generator().manual_seed(self.run.seed + self.step)
+        if self.run.codec.vocoder:
+            return self._decoded(latents_BFE, generator)
         num_used_B = draw_num_used(len(latents_BFE), self.run.codec.num_codebooks, generator)
         return quantize(
             self.codec.quantizer, latents_BFE, num_used_B.to(self.run.device), learn=not self.frozen

@@ -22,13 +22,18 @@ FIRST_LOG_MAGNITUDE = -4.0
 @torch.no_grad()
 def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
     """Changes the weights and sets biases to zero. `wav_BT` is a batch of speech in whole frames."""
-    convs = [module for module in codec.modules() if isinstance(module, (CausalConv, CausalConvTranspose))]
+    parts = [codec.upsample, codec.decoder] if codec.config.vocoder else [codec]
+    modules = [module for part in parts for module in part.modules()]
+    convs = [module for module in modules if isinstance(module, (CausalConv, CausalConvTranspose))]
     for conv in convs:
         if conv.bias is not None:
             conv.bias.zero_()
         vars(conv)["push"] = _scaling(conv)
     state = codec.open(len(wav_BT))
-    codec.sound(state, codec.latents(state, wav_BT))
+    latents_BFE = codec.latents(state, wav_BT)
+    if codec.config.vocoder:  # whose encoder and codebooks are there already
+        latents_BFE = codec.quantizer.decode(codec.quantizer.encode(latents_BFE, codec.num_codebooks))
+    codec.sound(state, latents_BFE)
     for conv in convs:
         del vars(conv)["push"]
     *_, last = (module for module in codec.decoder.modules() if isinstance(module, CausalConv))

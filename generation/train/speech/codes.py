@@ -3,13 +3,15 @@
     FOLDER/codes-1f3a…/VOICE-0007-neutral.npy     int16 [K, F], the neutral utterances of that shard in order
     FOLDER/codes-1f3a…/VOICE-0007-styled.npy      the others
 
-The name holds a hash of everything that decides a code: the codec's encoder and codebooks, but not its
-decoder, which may go on learning. Each utterance has LEAD_IN frames of silence before it, in which its text
-can begin, and TAIL behind. Each file appears whole (durable.py); a run that was stopped makes the others.
+The name holds a hash of everything that decides a code: the codec's encoder and codebooks, but not what
+follows them, which may go on learning. Each utterance has LEAD_IN frames of silence before it, in which its
+text can begin, and TAIL behind. Each file appears whole (durable.py); a run that was stopped makes the
+others.
 Dimension key: K codebooks, F frames.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from generation.train.data.cache import Row, SpeechCache
 
 LEAD_IN = 6
 TAIL = 4
-_MAKES_SOUND = ("decoder.", "decoder_transformer.", "upsample.")
+_MAKES_SOUND = re.compile(r"(decoder|decoder_transformer|upsample)\.|.*\.output_proj\.")
 Report = Callable[[str], None]
 
 
@@ -31,7 +33,7 @@ def codes_name(mimi: Mimi) -> str:
     """16 hex digits: equal for codecs that give the same codes."""
     digest = hashlib.sha256(f"{LEAD_IN} {TAIL}".encode())
     for name, tensor in sorted(mimi.state_dict().items()):
-        if not name.startswith(_MAKES_SOUND):
+        if not _MAKES_SOUND.match(name):
             digest.update(name.encode())
             digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
     return f"codes-{digest.hexdigest()[:16]}"
