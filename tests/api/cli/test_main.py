@@ -6,7 +6,7 @@ Real service, real PostgreSQL, real recordings. Commands run in this process whe
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,14 @@ def earmark(tmp_path: Path, database_url: str, capsys: pytest.CaptureFixture[str
 
 def _is_one_sentence(text: str) -> bool:
     return text.startswith("earmark: ") and len(text.splitlines()) == 1 and "Traceback" not in text
+
+
+def assert_refused(earmark: Earmark, wrong: Sequence[tuple[Sequence[object], int, str]]) -> None:
+    """Each command line ends with its exit code and one sentence that names what is wrong."""
+    for words, exit_code, named in wrong:
+        code, said, err = earmark(*words)
+        assert (code, said) == (exit_code, ""), words
+        assert _is_one_sentence(err) and named in err
 
 
 # the main job

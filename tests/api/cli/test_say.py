@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from audio import decode
-from tests.api.cli.test_main import Earmark, _is_one_sentence, earmark
+from tests.api.cli.test_main import Earmark, _is_one_sentence, assert_refused, earmark
 from tests.generation.tiny import write_tiny_voice
 
 __all__ = ["earmark"]  # a fixture
@@ -68,10 +68,7 @@ def test_what_cannot_be_said_is_one_sentence_and_nothing_is_registered(
         (["say", TEXT, "-o", out, "--model", tmp_path / "absent"], 1, "absent"),
         (["say", TEXT, "-o", out], 2, "--model"),
     ]
-    for words, exit_code, named in wrong:
-        code, said, err = earmark(*words)
-        assert (code, said) == (exit_code, ""), words
-        assert _is_one_sentence(err) and named in err
+    assert_refused(earmark, wrong)
     assert not out.exists()
     assert json.loads(earmark("log", "list", "--json").out) == []
 
