@@ -33,7 +33,7 @@ _VOICED, _SLOPE = 0.45, 0.05
 def features(frames_BNW: Tensor, num: int) -> Tensor:
     """float32 [B, N, num] of windows [B, N, W]: num - 2 bands, then pitch and voicing."""
     W = frames_BNW.shape[-1]
-    bands_KM, window_W, low_K = _tables(W, num - 2)
+    bands_KM, window_W, low_K = tables(W, num - 2)
     spectrum_BNK = torch.fft.rfft(frames_BNW.float() * window_W.to(frames_BNW), 2 * W)
     power_BNK = spectrum_BNK.real.square() + spectrum_BNK.imag.square()
     bands_BNM = torch.log(power_BNK[..., ::2] @ bands_KM.to(power_BNK) + FLOOR)
@@ -62,8 +62,11 @@ def _pitch(power_BNK: Tensor, window_W: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=4)
-def _tables(window: int, num_bands: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Bands [K, M] of bins W / 2 + 1, the window [W], and which of W + 1 bins the pitch is looked for in."""
+def tables(window: int, num_bands: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Bands [K, M] of W / 2 + 1 bins, the window [W], and what part of W + 1 bins the pitch is looked for in.
+
+    Not to be written to.
+    """
     bands_KM = mel_filters(
         MelConfig(window_samples=window, hop_samples=window // 4, num_bands=num_bands, max_hz=11_500.0)
     )

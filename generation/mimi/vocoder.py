@@ -1,7 +1,8 @@
 """The other pair of ends for a codec: what is heard of each 10 ms before it, and a vocoder behind it.
 
     encoder   mel bands, pitch and voicing (features.py) every 240 samples, four hops a step -> 25 Hz
-    decoder   25 Hz -> convolutions at 100 Hz -> pitch, a filter for the voiced part, one for the noise
+    decoder   25 Hz -> a linear map and, added to it, convolutions at 100 Hz
+              -> pitch, a filter for the voiced part, one for the noise
               y = sum_n h_n * pulses_n + g_n * noise_n,   n: hops of 240 samples
 
 Each hop's excitation passes through that hop's filter and rings on, so nothing waits for a later hop: a step
@@ -34,7 +35,7 @@ from generation.streaming.state import write_rows
 LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
 TOP_HARMONIC_HZ = 11_500.0
 NOISE_SAMPLES = 1 << 17
-GAIN = 0.2  # of the log magnitudes: what one step of Adam adds to 768 weights is else a neper
+GAIN = 0.2  # of the convolutions: what one step of Adam adds to 768 weights is else a neper
 LOUDEST = 4.0  # of a filter's log magnitudes; speech at full scale stays below 2
 
 
@@ -131,6 +132,8 @@ class Vocoder(Chain):
             ]
         )
         self.hop, self.bins = hop, config.filter_bins
+        # What the latents say by themselves, hop by hop; the convolutions say what to change.
+        self.base = nn.Linear(config.latent_dim, steps * (2 * self.bins + 1))
         self.taps = 2 * (self.bins - 1)
         table = np.random.default_rng(0).standard_normal(NOISE_SAMPLES).astype(np.float32)
         self.noise_table = nn.Buffer(torch.from_numpy(table), persistent=False)
@@ -154,11 +157,12 @@ class Vocoder(Chain):
 
     def controls(self, state: VocoderState, x_BTC: Tensor, live_B: Tensor | None = None) -> Controls:
         """What the latents ask for, in float32."""
-        y_BNC = super().push(state.convolutions, x_BTC, live_B).float()
+        change_BNC = GAIN * super().push(state.convolutions, x_BTC, live_B).float()
+        y_BNC = change_BNC + self.base(x_BTC).float().view(change_BNC.shape)
         voiced_BNK, noise_BNK, pitch_BN1 = y_BNC.tensor_split([self.bins, 2 * self.bins], dim=2)
         low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
         log_pitch_BN = low + (high - low) * torch.sigmoid(pitch_BN1[:, :, 0])
-        return Controls(_bounded(GAIN * voiced_BNK), _bounded(GAIN * noise_BNK), log_pitch_BN)
+        return Controls(_bounded(voiced_BNK), _bounded(noise_BNK), log_pitch_BN)
 
     def render(self, state: VocoderState, controls: Controls, live_B: Tensor | None = None) -> Tensor:
         """Samples [B, T, 1] of controls. The pitch carries no gradient: a spectrum says nothing of it."""

@@ -12,19 +12,16 @@ import torch
 from torch import Tensor
 
 from generation.mimi import Mimi
-from generation.mimi.vocoder import GAIN, Vocoder
 from generation.streaming import CausalConv, CausalConvTranspose
 
-LAST_SCALE = 0.1  # of the samples, or of a vocoder's log magnitudes: speech is quiet
-FIRST_LOG_MAGNITUDE = -4.0
+LAST_SCALE = 0.1  # of the samples: speech is quiet; of what a vocoder's convolutions change
 
 
 @torch.no_grad()
 def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
     """Changes the weights and sets biases to zero. `wav_BT` is a batch of speech in whole frames."""
-    parts = [codec.upsample, codec.decoder] if codec.config.vocoder else [codec]
-    modules = [module for part in parts for module in part.modules()]
-    convs = [module for module in modules if isinstance(module, (CausalConv, CausalConvTranspose))]
+    part = codec.decoder if codec.config.vocoder else codec
+    convs = [module for module in part.modules() if isinstance(module, (CausalConv, CausalConvTranspose))]
     for conv in convs:
         if conv.bias is not None:
             conv.bias.zero_()
@@ -38,8 +35,6 @@ def scale_convolutions(codec: Mimi, wav_BT: Tensor) -> None:
         del vars(conv)["push"]
     *_, last = (module for module in codec.decoder.modules() if isinstance(module, CausalConv))
     last.weight.mul_(LAST_SCALE)
-    if isinstance(codec.decoder, Vocoder) and last.bias is not None:
-        last.bias[:-1] = FIRST_LOG_MAGNITUDE / GAIN
 
 
 def _scaling(conv: CausalConv | CausalConvTranspose) -> Callable[..., Tensor]:

@@ -1,5 +1,6 @@
 """Encoder and codebooks as they are worked out: what they keep of real speech."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from audio import trusted
 from generation.mimi import Mimi
+from generation.mimi.features import PITCH_HZ, PITCH_SCALE, VOICING_SCALE
+from generation.mimi.vocoder import Vocoder
 from generation.train.codec.analysis import fit
 from generation.train.codec.clips import Batch
 from generation.train.codec.config import MINI
+from generation.train.codec.losses import mel_distance
 
 ASSETS = Path(__file__).parents[3] / "assets"
 CONFIG = replace(MINI, codebook_size=64)
@@ -70,6 +74,28 @@ def test_each_codebook_takes_more_of_what_is_left(codec: Mimi) -> None:
         left.append(float(spent.square().mean() / x.square().mean()))
     assert left == sorted(left, reverse=True)
     assert left[-1] < 0.15
+
+
+@torch.no_grad()
+def test_the_decoder_begins_by_saying_what_the_codes_say(codec: Mimi) -> None:
+    """Before its first step: the spectrum is that of the speech, and so is the pitch."""
+    wav_BT = speech("kathleen_1")
+    _, made_BT = codec.run(wav_BT)
+    assert float(mel_distance(made_BT, wav_BT)) < 1.5
+    other = torch.randperm(len(wav_BT), generator=torch.Generator().manual_seed(1))
+    assert float(mel_distance(made_BT, wav_BT)) < 0.7 * float(mel_distance(made_BT[other], wav_BT))
+    assert isinstance(codec.decoder, Vocoder)
+    state = codec.open(len(wav_BT), ring=200)
+    heard_BFE = codec.quantizer.decode(codec.encode(state, wav_BT))
+    said = codec.decoder.controls(state.decoder.convolutions, codec.steps(state, heard_BFE))
+    features_BNM = codec.encoder.push(codec.encoder.open(len(wav_BT)), wav_BT[:, :, None])
+    told_BNM = features_BNM.view(len(wav_BT), FRAMES * 8, -1) - codec.encoder.model.at(0).bias.view(
+        4, -1
+    ).mean(0)
+    voiced = told_BNM[:, 4:, -1] > 0.9 * VOICING_SCALE
+    asked = told_BNM[:, 4:, -2] / PITCH_SCALE + math.log(PITCH_HZ)
+    off = (said.log_pitch_BN[:, 2:-2] - asked).abs()[voiced]  # a window is heard two hops late
+    assert float(off.median()) < 0.08
 
 
 @torch.no_grad()
