@@ -48,6 +48,7 @@ from generation.train.codec.report import held_out_figures, measures
 from generation.train.codec.scale import scale_convolutions
 from generation.train.held_out import note_held_out
 
+LEARNED_OF_A_VOCODER = ("decoder.model.", "decoder_transformer.")
 COMMITMENT_WEIGHT = 0.5
 PHONE_WEIGHT = 0.5
 PITCH_WEIGHT = 2.0
@@ -68,10 +69,13 @@ class CodecTraining:
         self.run = run
         self.clips = Clips(run.data, run.out / "cache", run.codec.frame_samples)
         self.codec = Mimi(run.codec, run.codec.num_codebooks).to(run.device)
+        if run.codec.vocoder:  # the rest is worked out, and Adam's steps are large beside it
+            for name, parameter in self.codec.named_parameters():
+                parameter.requires_grad_(name.startswith(LEARNED_OF_A_VOCODER))
         self.phones = nn.Linear(run.codec.latent_dim, len(self.clips.phones.names)).to(run.device)
         self.disc = Discriminator(run.disc_filters).to(run.device)
         self.adam = torch.optim.AdamW(
-            [*self.codec.parameters(), *self.phones.parameters()],
+            [p for p in (*self.codec.parameters(), *self.phones.parameters()) if p.requires_grad],
             lr=run.learning_rate,
             betas=(0.8, 0.99),
             weight_decay=1e-3,
@@ -168,12 +172,11 @@ class CodecTraining:
         return decoder.render(ends, controls)[:, :, 0], semantic_BFE, commitment, pitch
 
     def _decoded(self, latents_BFE: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """From all codes in half of the steps, else from the first few; what leaves the quantizer learns."""
+        """From all codes in half of the steps, else from the first few."""
         num_used = int(draw_num_used(1, self.run.codec.num_codebooks, generator))
         codes_BKF = self.codec.quantizer.encode(latents_BFE, num_used)
-        with torch.enable_grad():
-            heard_BFE = self.codec.quantizer.decode(codes_BKF)
-        return heard_BFE, heard_BFE.detach(), latents_BFE.new_zeros(())
+        heard_BFE = self.codec.quantizer.decode(codes_BKF)
+        return heard_BFE, heard_BFE, latents_BFE.new_zeros(())
 
     @property
     def _placed(self) -> bool:
