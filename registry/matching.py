@@ -50,9 +50,9 @@ MAX_SPANS = 4  # of one generation
 # Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
-# A smaller registry is judged as if it were this large. The tails were fitted to the best of tens of
-# thousands of windows; the best of six is in no tail, and a stranger's would be called one in a thousand.
-LEAST_WINDOWS = 10_000
+# A smaller registry is judged as if it were this large: as many windows as the tails were fitted to. The best
+# of six windows is in no tail, and a stranger's would be called one in a thousand.
+LEAST_WINDOWS = 24_000
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 
 Outcome = Literal["found", "not_found", "inconclusive"]

@@ -145,7 +145,10 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
     )
     speech.add_argument("data", type=Path, metavar="SPEECH", help="what `earmark train data` made")
     speech.add_argument(
-        "--codec", type=Path, required=True, metavar="FILE", help="codec.safetensors of `earmark train codec`"
+        "--codec",
+        type=Path,
+        metavar="FILE",
+        help="codec.safetensors of `earmark train codec` (default: the one that is shipped)",
     )
     for stage, default in (("text", 0), ("joint", 0), ("say", 5_000)):
         speech.add_argument(
@@ -171,12 +174,13 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
 
 def run_speech(args: argparse.Namespace) -> int:
     """Prints the cross-entropies on held-out sentences. Codes are cached in OUT, 1 MB for an hour."""
+    from generation.train.codec.config import SHIPPED
     from generation.train.speech.config import SpeechRun, Stage
     from generation.train.speech.loop import run_speech as run_training
 
     run = SpeechRun(
         data=args.data,
-        codec=args.codec,
+        codec=args.codec or SHIPPED,
         out=args.output,
         steps={stage: getattr(args, f"{stage}_steps") for stage in Stage},
         voice=args.voice,

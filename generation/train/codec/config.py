@@ -29,6 +29,8 @@ MINI = MimiConfig(
     codebook_dim=128,
 )
 """10.8 M parameters, 12.5 frames a second, 8 codes of 10 bits: 1.0 kbit/s."""
+SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "mini_codec.safetensors"
+"""A codec of MINI's shapes, in half precision: docs/model-codec.md."""
 
 
 @dataclass(frozen=True)

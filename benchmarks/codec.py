@@ -1,0 +1,150 @@
+"""What the mini codec keeps of speech: `python -m benchmarks.codec --data CORPUS [--codec FILE]`.
+
+On the voice's 100 held-out sentences, of which one recording each is taken, and on speakers of the test
+split, whom no part of the codec has heard. At 8, 4, 2 and 1 codebooks: STOI, PESQ-WB, mel distance, and for
+the voice the words that PocketSphinx gets wrong, which it also does of the recording. Then the share of codes
+that stay the same after decoding and encoding again, shifted (Moshi, 2024, table 16), and the time of one
+stream, frame by frame on one thread. Prints tables and writes benchmarks/results/codec.json.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audio import SAMPLE_RATE_HZ, corpus, resample
+from benchmarks import report
+from benchmarks.voice import Recogniser, distance
+from generation.checkpoints import read_mimi
+from generation.mimi import Mimi
+from generation.speech_text import spoken
+from generation.train.codec.config import MINI, SHIPPED
+from generation.train.codec.losses import mel_distance
+from generation.train.codec.report import measures
+from generation.train.data.build import RECORDED_VOICE
+from generation.train.data.sentences import bare, held_out
+
+Wav = NDArray[np.float32]
+CODEBOOKS = (8, 4, 2, 1)
+SHIFTS_MS = (0, 10, 20, 40)
+
+
+def voice_clips(data: Path, limit: int) -> list[tuple[str, Wav]]:
+    """Sentence and samples, a recording for each held-out sentence."""
+    clips = [clip for clip in corpus.load(data) if clip.source == RECORDED_VOICE]
+    kept = set(held_out(spoken(clip.text or "") for clip in clips))
+    chosen = {text: clip for clip in reversed(clips) if (text := spoken(clip.text or "")) in kept}
+    return [(text, corpus.read(clip.path)) for text, clip in sorted(chosen.items())[:limit]]
+
+
+def stranger_clips(data: Path, limit: int) -> list[tuple[str, Wav]]:
+    """One clip of at least 3 s of each test speaker."""
+    first: dict[str, corpus.Clip] = {}
+    for clip in corpus.split(corpus.load(data)).test:
+        if (clip.seconds or 0) >= 3 and clip.source != RECORDED_VOICE:
+            first.setdefault(clip.speaker, clip)
+    return [("", corpus.read(clip.path)[: 10 * SAMPLE_RATE_HZ]) for clip in list(first.values())[:limit]]
+
+
+@torch.no_grad()
+def coded(codec: Mimi, wav_T: Wav) -> Wav:
+    made_T: Wav = codec.run(torch.from_numpy(wav_T)[None])[1][0].numpy()
+    return made_T
+
+
+def quality(codec: Mimi, clips: Sequence[tuple[str, Wav]]) -> list[float]:
+    """STOI, PESQ-WB and mel distance, means."""
+    pesq, stoi = measures()
+    rows = []
+    for _, wav_T in clips:
+        made_T = coded(codec, wav_T)
+        narrow = [resample(one, SAMPLE_RATE_HZ, 16_000) for one in (wav_T, made_T)]
+        mel = mel_distance(torch.from_numpy(made_T)[None], torch.from_numpy(wav_T)[None])
+        rows.append((stoi(wav_T, made_T, SAMPLE_RATE_HZ), pesq(16_000, *narrow, "wb"), float(mel)))
+    return [float(value) for value in np.mean(rows, axis=0)]
+
+
+def word_errors(clips: Sequence[tuple[str, Wav]], ears: Recogniser, speak: Callable[[Wav], Wav]) -> float:
+    """Of all words said."""
+    said = [bare(text).split() for text, _ in clips]
+    wrong = [distance(words, ears.words(speak(wav_T))) for words, (_, wav_T) in zip(said, clips, strict=True)]
+    return sum(wrong) / sum(map(len, said))
+
+
+@torch.no_grad()
+def stability(codec: Mimi, clips: Sequence[tuple[str, Wav]], shift_ms: int) -> list[float]:
+    """Share of codes that stay the same when decoded speech is encoded again, codebook by codebook."""
+    shift = SAMPLE_RATE_HZ * shift_ms // 1000
+    same = []
+    for _, wav_T in clips:
+        codes_BKF, made_BT = codec.run(torch.from_numpy(wav_T)[None])
+        again_BKF, _ = codec.run(torch.nn.functional.pad(made_BT, (shift, 0))[:, : made_BT.shape[1]])
+        same.append((again_BKF == codes_BKF)[0, :, 1:].float())
+    return [float(value) for value in torch.cat(same, dim=1).mean(dim=1)]
+
+
+@torch.no_grad()
+def real_time_factor(codec: Mimi, wav_T: Wav) -> tuple[float, float]:
+    """Median seconds of encoding and of decoding a frame, over the frame's length."""
+    state, samples = codec.open(1), codec.config.frame_samples
+    times = []
+    for start in range(0, len(wav_T) - samples + 1, samples):
+        began = time.perf_counter()
+        codes_BKF = codec.encode(state, torch.from_numpy(wav_T[start : start + samples])[None])
+        between = time.perf_counter()
+        codec.decode(state, codes_BKF)
+        times.append((between - began, time.perf_counter() - between))
+    encoding, decoding = np.median(times, axis=0) * SAMPLE_RATE_HZ / samples
+    return float(encoding), float(decoding)
+
+
+def _shown(row: tuple[Any, ...]) -> tuple[object, ...]:
+    num, stoi, pesq, mel, wrong, *strangers = row
+    return (
+        num,
+        *(f"{v:.3f}" for v in (stoi, pesq, mel)),
+        f"{100 * wrong:.1f} %",
+        *(f"{v:.3f}" for v in strangers),
+    )
+
+
+def main() -> None:
+    """Print the tables and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, default=SHIPPED)
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--words", type=int, default=100, help="sentences for the recogniser")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    codec = read_mimi(args.codec, MINI, MINI.num_codebooks)
+    ears, voice, strangers = Recogniser(), voice_clips(args.data, args.clips), stranger_clips(args.data, 40)
+    heard = voice[: args.words]
+    rows: list[tuple[Any, ...]] = []
+    recorded = word_errors(heard, ears, lambda wav_T: wav_T)
+    for num in CODEBOOKS:
+        codec.num_codebooks = num
+        wrong = word_errors(heard, ears, lambda wav_T: coded(codec, wav_T))
+        rows.append((num, *quality(codec, voice), wrong, *quality(codec, strangers)))
+    codec.num_codebooks = MINI.num_codebooks
+    headings = ("codebooks", "STOI", "PESQ-WB", "mel", "words wrong", "strangers: STOI", "PESQ-WB", "mel")
+    print(report.table(headings, [_shown(row) for row in rows]))
+    print(f"{len(voice)} sentences of the voice, {len(strangers)} strangers, 1 kbit/s at 8 codebooks")
+    print(f"of {len(heard)} sentences as recorded {100 * recorded:.1f} % of the words are got wrong\n")
+    kept = {shift: stability(codec, voice[:20], shift) for shift in SHIFTS_MS}
+    headings = ("codes that stay, shifted by", *(f"codebook {k}" for k in range(1, MINI.num_codebooks + 1)))
+    shares = [(f"{ms} ms", *(f"{100 * share:.0f} %" for share in row)) for ms, row in kept.items()]
+    print(report.table(headings, shares))
+    times = real_time_factor(codec, np.concatenate([wav_T for _, wav_T in voice[:5]]))
+    print(f"real-time factor, one thread: encoding {times[0]:.3f}, decoding {times[1]:.3f}")
+    result = {"rows": rows, "recorded": recorded, "stability": kept, "real_time_factor": times}
+    print(report.write("codec", result))
+
+
+if __name__ == "__main__":
+    main()
