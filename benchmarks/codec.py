@@ -137,9 +137,9 @@ def main() -> None:
     print(f"{len(voice)} sentences of the voice, {len(strangers)} strangers, 1 kbit/s at 8 codebooks")
     print(f"of {len(heard)} sentences as recorded {100 * recorded:.1f} % of the words are got wrong\n")
     kept = {shift: stability(codec, voice[:20], shift) for shift in SHIFTS_MS}
-    headings = ("codes that stay, shifted by", *(f"codebook {k}" for k in range(1, MINI.num_codebooks + 1)))
+    of_each = ("codes that stay, shifted by", *(f"codebook {k}" for k in range(1, MINI.num_codebooks + 1)))
     shares = [(f"{ms} ms", *(f"{100 * share:.0f} %" for share in row)) for ms, row in kept.items()]
-    print(report.table(headings, shares))
+    print(report.table(of_each, shares))
     times = real_time_factor(codec, np.concatenate([wav_T for _, wav_T in voice[:5]]))
     print(f"real-time factor, one thread: encoding {times[0]:.3f}, decoding {times[1]:.3f}")
     result = {"rows": rows, "recorded": recorded, "stability": kept, "real_time_factor": times}
