@@ -1,10 +1,11 @@
-"""Train a codec: first as an autoencoder, then with codebooks, at last its decoder alone.
+"""Train a codec. One with a vocoder: codes are worked out (analysis.py), and its decoder learns from the start.
+One with SEANet: first as an autoencoder, then with codebooks, at last its decoder alone.
 
     step < plain_steps          latents reach the decoder unquantized
     then                        codebooks are placed by k-means and learn with the rest
     from frozen_from on         encoder and codebooks stay: codes no longer change, so a speech model can be
                                 trained on them meanwhile
-    from adversarial_from on    a discriminator joins
+    from adversarial_from on    a discriminator joins, either kind
 
 OUT/checkpoint.safetensors is what a run goes on from; OUT/codec.safetensors (float16, published names) is the
 result, written at each report. Runs unchanged on CUDA. Dimension key: B clips, T samples, F frames.
@@ -104,13 +105,22 @@ class CodecTraining:
         )
 
     @property
+    def coded(self) -> bool:
+        """Latents pass codebooks, which were there before the first step or have been placed."""
+        return self._begun_with_codes or self.step > self.run.plain_steps
+
+    @property
+    def _begun_with_codes(self) -> bool:
+        return self.run.start is not None or self.run.codec.vocoder
+
+    @property
     def adversarial(self) -> bool:
         return self.run.adversarial_from is not None and self.step >= self.run.adversarial_from
 
     def update(self) -> dict[str, float]:
         """One step; the losses it saw."""
         started = time.monotonic()
-        if self.step == self.run.plain_steps and not self._placed:
+        if self.step == self.run.plain_steps and not self._begun_with_codes:
             self._place_codebooks()
         batch = self._batch(self.step, TRAINING)
         real_BT = batch.wav_BT
@@ -121,7 +131,9 @@ class CodecTraining:
         mel = mel_distance(made_BT, real_BT, RESOLUTIONS[self.step % len(RESOLUTIONS) :][:1])
         window = SPECTRAL_WINDOWS[self.step % len(SPECTRAL_WINDOWS)]
         spectrum = spectral_distance(made_BT, real_BT, [window])
-        phones = phone_loss(self.phones(semantic_BFE), batch.phones_BFP, batch.labelled_B)
+        phones = mel.new_zeros(())  # which a vocoder's first codebook was given to begin with
+        if not self.run.codec.vocoder:
+            phones = phone_loss(self.phones(semantic_BFE), batch.phones_BFP, batch.labelled_B)
         loss = mel + spectrum + COMMITMENT_WEIGHT * commitment + PHONE_WEIGHT * phones + PITCH_WEIGHT * pitch
         seen = {"mel": mel, "spectrum": spectrum, "commitment": commitment, "phones": phones, "pitch": pitch}
         if self.adversarial:
@@ -178,18 +190,13 @@ class CodecTraining:
         heard_BFE = self.codec.quantizer.decode(codes_BKF)
         return heard_BFE, heard_BFE, latents_BFE.new_zeros(())
 
-    @property
-    def _placed(self) -> bool:
-        """The codebooks were there before the first step."""
-        return self.run.start is not None or self.run.codec.vocoder
-
     def _half(self, wanted: bool = True) -> torch.autocast:
         """bfloat16 where the processor multiplies it faster than float32."""
         device = torch.device(self.run.device).type
         return torch.autocast(device, torch.bfloat16, enabled=wanted and multiplies_bfloat16(device))
 
     def _quantized(self, latents_BFE: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.step < self.run.plain_steps and not self._placed:
+        if self.step < self.run.plain_steps and not self._begun_with_codes:
             return latents_BFE, latents_BFE, latents_BFE.new_zeros(())
         generator = torch.Generator().manual_seed(self.run.seed + self.step)
         if self.run.codec.vocoder:
@@ -271,7 +278,7 @@ def run_codec(run: CodecRun, report: Report) -> dict[str, float]:
             sums = {}
         if training.step % run.checkpoint_steps == 0:
             training.save()
-        if training.step % run.report_steps == 0 and training.step > run.plain_steps:
+        if training.step % run.report_steps == 0 and training.coded:
             _note(training, report)
     training.save()
     return _note(training, report)
