@@ -1,4 +1,4 @@
-"""Train a codec. One with a vocoder: codes are worked out (analysis.py), and its decoder learns from the start.
+"""Train a codec. One with a vocoder: codes are worked out (analysis.py), and its decoder learns at once.
 One with SEANet: first as an autoencoder, then with codebooks, at last its decoder alone.
 
     step < plain_steps          latents reach the decoder unquantized
