@@ -27,12 +27,11 @@ from torch.nn import functional
 
 from audio import SAMPLE_RATE_HZ
 from generation.mimi.config import MimiConfig
-from generation.mimi.features import features
+from generation.mimi.features import HIGHEST_HZ, LOWEST_HZ, features
 from generation.mimi.seanet import Chain, Elu
 from generation.streaming import CausalConv, CausalConvTranspose
 from generation.streaming.state import write_rows
 
-LOWEST_HZ, HIGHEST_HZ = 60.0, 600.0
 TOP_HARMONIC_HZ = 11_500.0
 NOISE_SAMPLES = 1 << 17
 GAIN = 0.2  # of the convolutions: what one step of Adam adds to 768 weights is else a neper

@@ -12,7 +12,7 @@ counts when its tag verifies; tracks that are too short for that are read togeth
 parts of one recording in another order;
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
-Cost: linear in the audio, about 0.002 of its duration on one core, and 0.06 s for each window of (3), of
+Cost: linear in the audio, about 0.007 of its duration on one core, and 0.06 s for each window of (3), of
 which there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark
 stands unwarped no other is looked for.
 """

@@ -9,8 +9,8 @@ The order, with the numbers used below:
 whatever the audio is. Its p-value pays for every window, hypothesis and offset;
 (5) only when the mark was found, the warp is refined, on the detector's own features.
 
-To be quick, tiles in (2) begin on the nearest frame and have no weights: the score is 0.85 to 1.17 times that
-of the detector's own features at the true warp (docs/LOG.md, 2026-11-25).
+To be quick, tiles in (2) begin on the nearest frame and have no weights: the score was 0.85 to 1.17 times
+that of plain features at the true warp (docs/LOG.md, 2026-11-25); the reader's is larger (decision 0029).
 Dimension key: T samples, N folded tiles, H hypotheses in two phases, O offsets in tiles.
 Not covered: tempo and pitch changed by unrelated factors; two warps in one file; a warp that drifts.
 """

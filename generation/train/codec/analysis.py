@@ -121,7 +121,8 @@ def begin_decoder(codec: Mimi) -> None:
     hops, num_features = codec.config.ratios[0], E // codec.config.ratios[0]
     components_KNM = codec.downsample.weight[:K, :, S:].transpose(1, 2).reshape(K, S * hops, num_features)
     late = (codec.config.spectrum_window / codec.config.ratios[1] - 1) / 2  # hops, from middle to middle
-    components_KNM = torch.einsum("nl,klm->knm", _earlier(S * hops, late), components_KNM)
+    shift_NN = _earlier(S * hops, late).to(components_KNM)
+    components_KNM = torch.einsum("nl,klm->knm", shift_NN, components_KNM)
     components_KSE = components_KNM.reshape(K, S, E)
     codec.quantizer.rvq_first.output_proj.weight.zero_()
     outer, up = codec.quantizer.rvq_rest.output_proj.weight.zero_(), codec.upsample.weight.zero_()
@@ -132,7 +133,7 @@ def begin_decoder(codec: Mimi) -> None:
         up[own, 0, half] = 1.0
         heard_SEE[half, :, own] = components_KSE[:, half].t() / SCALE
     window = codec.config.spectrum_window
-    spoken_CM, constant_C = _spoken(decoder.bins, window, num_features)
+    spoken_CM, constant_C = (part.to(outer) for part in _spoken(decoder.bins, window, num_features))
     features_HME = heard_SEE.sum(dim=0).view(hops, num_features, E)
     mean_HM = -codec.encoder.model.at(0).bias.view(hops, num_features)
     decoder.base.weight.copy_((spoken_CM @ features_HME).flatten(0, 1))
