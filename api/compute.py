@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Wav = NDArray[np.float32]
 
 _KEY, _MARK, _EMBED = b"key ", b"mark", b"embd"
-_CUT = struct.Struct("<qqq")  # hop, first sample, number of windows
+_CUT = struct.Struct("<qqqd")  # hop, first sample, number of windows, pitch
 _DONE, _FAILED = b"+", b"-"
 
 
@@ -151,13 +151,13 @@ class _Elsewhere:
     def weights_sha256(self) -> str:
         return self.here.weights_sha256
 
-    def embed(self, wav_T: Wav, hop_samples: int, first_sample: int, num_windows: int) -> Wav:
+    def embed(self, wav_T: Wav, hop_samples: int, first_sample: int, num_windows: int, pitch: float) -> Wav:
         answer = None
         if self.children.weights_sha256 == self.here.weights_sha256:
-            cut = _CUT.pack(hop_samples, first_sample, num_windows)
+            cut = _CUT.pack(hop_samples, first_sample, num_windows, pitch)
             answer = self.children.ask(_EMBED, cut + wav_T.tobytes())
         if answer is None:
-            return self.here.embed(wav_T, hop_samples, first_sample, num_windows)
+            return self.here.embed(wav_T, hop_samples, first_sample, num_windows, pitch)
         return np.frombuffer(answer, np.float32).reshape(num_windows, EMBEDDING_WIDTH).copy()
 
 

@@ -21,7 +21,6 @@ time-stretched by more than 10 %.
 
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,21 +29,18 @@ from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
 from registry import alignment
-from registry.alignment import Alignment, Hit, Line
+from registry.alignment import Alignment
+from registry.candidates import Candidates, FetchCodes, IndexSearch, align, align_one, look_up, searched_rows
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
 from registry.index import Hits, WindowIndex
-from registry.index.window_index import unit
 from registry.null import Null
-from registry.query import WINDOW_S, Embeds, Query, embed_query
+from registry.query import WINDOW_S, Embeds, Heard, Query, embed_query, probe
 
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
 ACCEPT_BELOW = 1e-3
-HITS_PER_ROW = 20
-MAX_LINES = 32  # scored exactly for each query
-LINES_OF_ONE = 12  # the same, for one generation
 MAX_MATCHES = 10
 MAX_SPANS = 4  # of one generation
 # Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
@@ -53,11 +49,16 @@ SAME_VOICE = 100
 # A smaller registry is judged as if it were this large: as many windows as the tails were fitted to. The best
 # of six windows is in no tail, and a stranger's would be called one in a thousand.
 LEAST_WINDOWS = 24_000
+# A semitone and a quarter down and up. Windows of one recording keep a cosine of 0.94 half a semitone apart,
+# 0.88 at three quarters and 0.81 at a whole one (docs/LOG.md, 2026-11-26): these two and the plain search
+# reach two semitones to either side.
+PITCHES = (2.0 ** (-1.25 / 12.0), 2.0 ** (1.25 / 12.0))
+PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
+PROMISING = 0.4  # of the threshold: what a probe scores before all rows are embedded
+STRONG_PER_S = 1.0  # of a match, by its length: with less it may be the right one at the wrong pitch
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 
 Outcome = Literal["found", "not_found", "inconclusive"]
-IndexSearch = Callable[[Callable[[WindowIndex], tuple[Hits, int]]], tuple[Hits, int]]
-FetchCodes = Callable[[Iterable[int]], Mapping[int, GenerationCodes]]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Match:
     end_s: float
     score: float
     false_alarm_probability: float
+    pitch: float = 1.0  # how many times as high as registered it was taken to be
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Prepared:
     query: Query | None  # None: too little to ask about, and `too_little` says of what
     too_little: str | None
     null: Null
+    heard: Heard | None = None  # None: it is asked as it is, and at no other pitch
 
 
 def prepare(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Prepared:
@@ -105,7 +108,7 @@ def prepare(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Prepared:
     query = embed_query(wav_T, fingerprinter)
     if not query.informative_J.any():
         return Prepared(None, "silent: there is no second with sound in it", null)
-    return Prepared(query, None, null)
+    return Prepared(query, None, null, Heard(wav_T, fingerprinter))
 
 
 def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchResult:
@@ -118,19 +121,50 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
     if query is None:
         return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), search(_only_size)[1])
     rows_Q = searched_rows(query)
-    hits, num_windows = search(
-        lambda index: (index.search(query.emb_JD[rows_Q], HITS_PER_ROW), index.num_windows)
-    )
-    found = align(query, rows_Q, hits, fetch)
-    chance = _Chance(null, query.num_windows, max(num_windows, LEAST_WINDOWS))
-    accepted = [codes for best, codes in found[:MAX_MATCHES] if chance.p(best.score) <= ACCEPT_BELOW]
-    firsts = [best for best, _ in found]
-    matches = [
-        match
-        for first, codes in zip(firsts, accepted, strict=False)
-        for match in _spans(query, codes, chance, first)
-    ]
-    return _result(query, matches, firsts[0] if firsts else None, chance, num_windows)
+    hits, num_windows = look_up(query.emb_JD[rows_Q], search)
+    size = max(num_windows, LEAST_WINDOWS)
+    chance = _Chance(null, query.num_windows, size / PLAIN_SHARE)
+    plain = _judged(query, align(query, rows_Q, hits, fetch), chance, num_windows)
+    if prepared.heard is None or any(map(_is_strong, plain.matches)):
+        return plain
+    chance = _Chance(null, query.num_windows, len(PITCHES) * size / (1.0 - PLAIN_SHARE))  # (5)
+    found = _at_another_pitch(prepared.heard, query, chance, search, fetch)
+    changed = found and _judged(*found, chance, num_windows)
+    better = changed and changed.matches and changed.false_alarm_probability < plain.false_alarm_probability
+    return changed if better else plain
+
+
+def _is_strong(match: Match) -> bool:
+    return match.score >= STRONG_PER_S * (match.end_s - match.start_s)
+
+
+def _at_another_pitch(
+    heard: Heard, query: Query, chance: "_Chance", search: IndexSearch, fetch: FetchCodes
+) -> tuple[Query, Candidates] | None:
+    """(5) The query at the pitch whose probe is the most promising, and what it is aligned with."""
+    if _score_of_a_copy(query) < chance.threshold:
+        return None
+    probes = [probe(heard, query, pitch) for pitch in PITCHES]
+    rows_Q = np.flatnonzero(probes[0].informative_J)
+    hits, _ = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probes]), search)
+    best, promising = PROMISING * chance.threshold, None
+    for number, one in enumerate(probes):
+        of_one = Hits(*(values[number * len(rows_Q) :][: len(rows_Q)] for values in hits))
+        found = align(one, rows_Q, of_one, fetch)
+        if found and found[0][0].score >= best:
+            best, promising = found[0][0].score, (one.pitch, of_one)
+    if promising is None:
+        return None
+    pitch, of_one = promising
+    whole = embed_query(heard.wav_T, heard.fingerprinter, pitch)
+    return whole, align(whole, rows_Q, of_one, fetch)
+
+
+def _judged(query: Query, found: Candidates, chance: "_Chance", num_windows: int) -> MatchResult:
+    """What is accepted of the candidates, with all of its spans."""
+    accepted = [one for one in found[:MAX_MATCHES] if chance.p(one[0].score) <= ACCEPT_BELOW]
+    matches = [match for best, codes in accepted for match in _spans(query, codes, chance, best)]
+    return _result(query, matches, found[0][0] if found else None, chance, num_windows)
 
 
 def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
@@ -144,54 +178,6 @@ def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
     accepted = best is not None and chance.p(best.score) <= ACCEPT_BELOW
     matches = _spans(query, codes, chance, best) if best is not None and accepted else []
     return _result(query, matches, best, chance, num_windows)
-
-
-def align(
-    query: Query, rows_Q: NDArray[np.int64], hits: Hits, fetch: FetchCodes
-) -> list[tuple[Alignment, GenerationCodes]]:
-    """The best alignment of each candidate generation, best first (3)."""
-    _, K = hits.scores_QK.shape
-    flat = Hit(
-        np.repeat(rows_Q, K), hits.ordinals_QK.ravel(), hits.windows_QK.ravel(), hits.scores_QK.ravel()
-    )
-    lines = alignment.vote(flat, MAX_LINES, rows_per_window=query.rows_per_window)
-    generations = fetch({line.ordinal for line in lines})
-    units = {ordinal: unit(codes.codes_ND) for ordinal, codes in generations.items()}
-    best: dict[int, Alignment] = {}
-    for line in lines:
-        codes = generations.get(line.ordinal)
-        if codes is None:
-            continue  # the index never runs ahead of the database, so only a damaged one comes here
-        scored = _on_line(query, line, units[line.ordinal], codes)
-        if scored and (line.ordinal not in best or scored.score > best[line.ordinal].score):
-            best[line.ordinal] = scored
-    ranked = sorted(best.values(), key=lambda found: -found.score)
-    return [(found, generations[found.line.ordinal]) for found in ranked]
-
-
-def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
-    """The best alignment with one generation, from all of its windows."""
-    unit_ND = unit(codes.codes_ND)
-    rows = np.flatnonzero(query.informative_J)
-    windows = np.flatnonzero(codes.informative_N)
-    if not len(rows) or not len(windows):
-        return None
-    cosines = unit_ND[windows] @ query.emb_JD[rows].T
-    strongest = np.argsort(-cosines, axis=None)[: HITS_PER_ROW * len(rows)]
-    n, j = np.unravel_index(strongest, cosines.shape)
-    ordinals = np.full(len(strongest), codes.generation_ordinal, np.int64)
-    hits = Hit(rows[j], ordinals, windows[n], cosines[n, j])
-    scored = [
-        _on_line(query, line, unit_ND, codes)
-        for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
-    ]
-    return max((found for found in scored if found), key=lambda found: found.score, default=None)
-
-
-def _on_line(
-    query: Query, line: Line, unit_ND: NDArray[np.float32], codes: GenerationCodes
-) -> Alignment | None:
-    return alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
 
 
 def _spans(query: Query, codes: GenerationCodes, chance: "_Chance", first: Alignment) -> list[Match]:
@@ -217,12 +203,7 @@ def to_match(found: Alignment, generation_id: uuid.UUID, p: float, query: Query)
     start_s = min(max(0.0, begins_s), query.duration_s)
     offset_s = found.first_window * HOP_SAMPLES / SAMPLE_RATE_HZ + (start_s - begins_s) * found.line.speed
     end_s = min(last_s + WINDOW_S, query.duration_s)
-    return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p)
-
-
-def searched_rows(query: Query) -> NDArray[np.int64]:
-    """Every second informative row (2)."""
-    return np.flatnonzero(query.informative_J)[::2]
+    return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p, query.pitch)
 
 
 def _only_size(index: WindowIndex) -> tuple[Hits, int]:
@@ -236,7 +217,7 @@ class _Chance:
 
     null: Null
     query_windows: float
-    num_windows: int
+    num_windows: float  # times the searches that share the false alarms
 
     def p(self, score: float) -> float:
         return self.null.false_alarm_probability(score, self.query_windows, self.num_windows)

@@ -48,13 +48,13 @@ class Null:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise WeightsUnavailable(f"no calibration at {path} ({exc}); reinstall earmark") from exc
 
-    def false_alarm_probability(self, score: float, query_windows: float, num_windows: int) -> float:
+    def false_alarm_probability(self, score: float, query_windows: float, num_windows: float) -> float:
         """p of a best score at least this high, over all places of a query among `num_windows`."""
         decay, log_k = self._tail(query_windows)
         log_e = log_k + math.log(max(num_windows, 1)) - decay * score
         return max(MIN_PROBABILITY, -math.expm1(-math.exp(min(log_e, 700.0))))
 
-    def threshold(self, probability: float, query_windows: float, num_windows: int) -> float:
+    def threshold(self, probability: float, query_windows: float, num_windows: float) -> float:
         """The score at which `false_alarm_probability` is `probability`."""
         decay, log_k = self._tail(query_windows)
         log_e = math.log(-math.log1p(-probability))

@@ -19,6 +19,7 @@ from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, informativ
 # A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
 SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
 WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+PROBED_ROWS = 28  # at each pitch, of audio up to 10 s
 _LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
 
 
@@ -28,8 +29,22 @@ class Embeds(Protocol):
     @property
     def weights_sha256(self) -> str: ...
     def embed(
-        self, wav_T: NDArray[np.float32], hop_samples: int, first_sample: int, num_windows: int, /
+        self,
+        wav_T: NDArray[np.float32],
+        hop_samples: int,
+        first_sample: int,
+        num_windows: int,
+        pitch: float,
+        /,
     ) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The audio of a query, and what embeds it: to ask once more, at another pitch."""
+
+    wav_T: NDArray[np.float32]  # at 24 kHz, one window at least
+    fingerprinter: Embeds
 
 
 @dataclass(frozen=True)
@@ -37,12 +52,14 @@ class Query:
     """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound.
 
     The first rows begin before the audio, row `rows_per_window` with it; as many end after it. Those windows
-    are heard in part.
+    are heard in part. `pitch`: how many times as high as registered the audio was taken to be; rows and times
+    are those of the audio as it is.
     """
 
     emb_JD: NDArray[np.float32]
     informative_J: NDArray[np.bool_]
     rows_per_window: int = alignment.ROWS_PER_WINDOW
+    pitch: float = 1.0
 
     @property
     def row_s(self) -> float:
@@ -71,12 +88,29 @@ class Query:
         return (row - self.rows_per_window) * self.row_s
 
 
-def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
+def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Query:
     """Audio at 24 kHz, at least one window, as a query. 5 s take 20 to 50 ms on one core."""
     rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
-    return as_query(fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows), wav_T, rows_per_window)
+    emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, pitch)
+    return replace(as_query(emb_JD, wav_T, rows_per_window), pitch=pitch)
+
+
+def probe(heard: Heard, query: Query, pitch: float) -> Query:
+    """The query at another pitch, in some of its rows: the others are not embedded, and count as silent.
+
+    Every second row up to 6.7 s. Longer audio has rows to spare: every third, from 10 s on every fifth.
+    """
+    J, D = query.emb_JD.shape
+    # Never every fourth: windows are four rows apart, and all rows would miss them by as much.
+    step = next((s for s in (2, 3) if s * PROBED_ROWS >= J), 5)
+    probed = slice(0, J, step)
+    emb_JD, informative_J = np.zeros((J, D), np.float32), np.zeros(J, np.bool_)
+    hop = step * HOP_SAMPLES // query.rows_per_window
+    emb_JD[probed] = heard.fingerprinter.embed(heard.wav_T, hop, -HOP_SAMPLES, -(-J // step), pitch)
+    informative_J[probed] = query.informative_J[probed]
+    return replace(query, emb_JD=emb_JD, informative_J=informative_J, pitch=pitch)
 
 
 def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:

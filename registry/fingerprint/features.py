@@ -13,6 +13,8 @@ Not covered: anything above 7600 Hz; most recorded speech has little there, and 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from audio import mel
@@ -32,9 +34,15 @@ _TYPICAL_NATS = -4.0  # of a speech window's bands, under the window's mean
 _FLOOR_NATS = -10.0  # 43 dB under the window's mean: what lies lower is room and codec, not speech
 
 
-def mel_filters() -> torch.Tensor:
-    """Triangular filters [bands, bins], float32, peak 1."""
-    return mel.mel_filters(CONFIG).T.contiguous()
+def mel_filters(pitch: float = 1.0) -> torch.Tensor:
+    """Triangular filters [bands, bins], float32, peak 1.
+
+    `pitch`: what they hear as the bands of CONFIG is speech that was made this many times as high, tempo left
+    alone. 0.64 to 1.57: the highest band stays below half of the sampling rate.
+    """
+    # A bin's frequency as it was before the change: bins of a rate that is as much lower.
+    config = replace(CONFIG, sample_rate_hz=round(SAMPLE_RATE_HZ / pitch))
+    return mel.mel_filters(config).T.contiguous()
 
 
 def power_spectrogram(wav_BT: torch.Tensor) -> torch.Tensor:

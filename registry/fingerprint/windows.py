@@ -76,7 +76,6 @@ class Fingerprinter:
         self.precision = precision or ("bfloat16" if multiplies_bfloat16() else "float32")
         network = network.eval().requires_grad_(False)
         self._network = network.narrowed() if self.precision == "bfloat16" else network
-        self._filters = features.mel_filters()
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS, precision: Precision | None = None) -> Self:
@@ -142,13 +141,15 @@ class Fingerprinter:
         hop_samples: int,
         first_sample: int = 0,
         num_windows: int | None = None,
+        pitch: float = 1.0,
     ) -> NDArray[np.float32]:
         """Unit embeddings [N, 128] of the windows that begin at first_sample + n hop_samples.
 
         `hop_samples` is a multiple of 360 (15 ms). Without `num_windows` as many as lie wholly inside. A
         window may begin before the audio and end after it: what is missing is not taken for silence, and half
         of a window still tells much. Windows share their frames, so a fine hop costs the network alone: 0.4
-        to 2 ms a window on one core.
+        to 2 ms a window on one core. `pitch`: the audio is heard as if its pitch had been raised by this
+        factor and is now lowered again, with its tempo as it is (features.mel_filters).
         """
         if hop_samples <= 0 or hop_samples % features.FRAME_HOP_SAMPLES:
             raise ValueError(
@@ -158,13 +159,13 @@ class Fingerprinter:
         if num_windows is None:
             num_windows = max(0, 1 + (len(wav_T) - first_sample - WINDOW_SAMPLES) // hop_samples)
         out_ND = np.empty((num_windows, EMBEDDING_WIDTH), np.float32)
-        first = 0
+        first, filters = 0, features.mel_filters(pitch)
         with torch.inference_mode():
             while first < num_windows:
                 count = _batch(num_windows - first)
                 begin = first_sample + first * hop_samples
                 out_ND[first : first + count] = self._network(
-                    _pictures(wav_T, begin, hop_samples, count, self._filters)
+                    _pictures(wav_T, begin, hop_samples, count, filters)
                 ).numpy()
                 first += count
         return out_ND

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
-from registry import alignment, matching
+from registry import alignment, candidates, matching
 from registry.alignment import Alignment
 from registry.changelog import Change, GenerationCodes
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
 from registry.index import Hits, WindowIndex
-from registry.matching import MatchResult
+from registry.matching import MatchResult, Prepared
 from registry.null import Null
-from registry.query import SHORT_SAMPLES, Query, as_query, embed_query
+from registry.query import SHORT_SAMPLES, Heard, Query, as_query, embed_query
 
 ROW_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW
 ROW_S = ROW_SAMPLES / SAMPLE_RATE_HZ  # 0.12 s
@@ -65,17 +65,17 @@ class Gallery:
 
     def best(self, query: Query, hidden: Collection[int] = ()) -> Alignment | None:
         """The best alignment of a query, as if the `hidden` recordings had never been registered."""
-        rows_Q = matching.searched_rows(query)
+        rows_Q = candidates.searched_rows(query)
         if not len(rows_Q):
             return None
-        hits = self.without(hidden).search(query.emb_JD[rows_Q], matching.HITS_PER_ROW)
-        ranked = matching.align(query, rows_Q, hits, self.fetch)
+        hits = self.without(hidden).search(query.emb_JD[rows_Q], candidates.HITS_PER_ROW)
+        ranked = candidates.align(query, rows_Q, hits, self.fetch)
         return ranked[0][0] if ranked else None
 
-    def match(self, query: Query, null: Null, hidden: Collection[int] = ()) -> MatchResult:
-        """What `Registry.match` says, as if the `hidden` recordings had never been registered."""
+    def match(self, prepared: Prepared, hidden: Collection[int] = ()) -> MatchResult:
+        """What `Registry.search` says, as if the `hidden` recordings had never been registered."""
         index = self.without(hidden)
-        return matching.match(matching.Prepared(query, None, null), lambda look: look(index), self.fetch)
+        return matching.match(prepared, lambda look: look(index), self.fetch)
 
     def without(self, hidden: Collection[int]) -> WindowIndex:
         """The index, which gives no hits of the `hidden` recordings; for searches only."""
@@ -113,6 +113,11 @@ class Pieces:
         self._fingerprinter = fingerprinter
         self._emb_JD = fingerprinter.embed(wav_T, ROW_SAMPLES)
 
+    def prepared(self, first_row: int, seconds: float, null: Null) -> Prepared:
+        """What `matching.prepare` makes of the piece that `cut` cuts."""
+        piece_T = self._piece(first_row, seconds)
+        return Prepared(self.cut(first_row, seconds), None, null, Heard(piece_T, self._fingerprinter))
+
     def starts(self, seconds: float, step_s: float) -> range:
         """First rows of the queries of this length, about every `step_s`."""
         step = max(1, round(step_s / ROW_S))
@@ -121,14 +126,17 @@ class Pieces:
     def cut(self, first_row: int, seconds: float) -> Query:
         """The query from `first_row` * 0.12 s on: what `embed_query` makes of it, and cheaper."""
         num_rows, margin = _num_rows(seconds), alignment.ROWS_PER_WINDOW
-        length = (num_rows - 1) * ROW_SAMPLES + WINDOW_SAMPLES
-        piece_T = self._wav_T[first_row * ROW_SAMPLES :][:length]
-        if length < SHORT_SAMPLES:
+        piece_T = self._piece(first_row, seconds)
+        if len(piece_T) < SHORT_SAMPLES:
             return embed_query(piece_T, self._fingerprinter)
         before_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, -margin * ROW_SAMPLES, margin)
         after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
         inside_JD = self._emb_JD[first_row : first_row + num_rows]
         return as_query(np.concatenate([before_JD, inside_JD, after_JD]), piece_T, margin)
+
+    def _piece(self, first_row: int, seconds: float) -> NDArray[np.float32]:
+        length = (_num_rows(seconds) - 1) * ROW_SAMPLES + WINDOW_SAMPLES
+        return self._wav_T[first_row * ROW_SAMPLES :][:length]
 
 
 def _num_rows(seconds: float) -> int:

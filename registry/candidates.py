@@ -1,0 +1,83 @@
+"""From hits of the index to the best alignment of each generation that they name.
+
+    hits ── votes ──► lines ── codes from PostgreSQL ──► scored exactly (registry/alignment.py) ──► ranked
+
+Dimension key: Q searched rows, K hits of a row, N windows of a generation. Not here: what is asked
+(query.py), what is accepted (matching.py).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import alignment
+from registry.alignment import Alignment, Hit, Line
+from registry.changelog import GenerationCodes
+from registry.index import Hits, WindowIndex
+from registry.index.window_index import unit
+from registry.query import Query
+
+HITS_PER_ROW = 20
+MAX_LINES = 32  # scored exactly for each query
+LINES_OF_ONE = 12  # the same, for one generation
+
+IndexSearch = Callable[[Callable[[WindowIndex], tuple[Hits, int]]], tuple[Hits, int]]
+FetchCodes = Callable[[Iterable[int]], Mapping[int, GenerationCodes]]
+Candidates = list[tuple[Alignment, GenerationCodes]]
+
+
+def look_up(emb_QD: NDArray[np.float32], search: IndexSearch) -> tuple[Hits, int]:
+    """The hits of rows, and how many windows they were looked for among."""
+    return search(lambda index: (index.search(emb_QD, HITS_PER_ROW), index.num_windows))
+
+
+def searched_rows(query: Query) -> NDArray[np.int64]:
+    """Every second informative row."""
+    return np.flatnonzero(query.informative_J)[::2]
+
+
+def align(query: Query, rows_Q: NDArray[np.int64], hits: Hits, fetch: FetchCodes) -> Candidates:
+    """The best alignment of each candidate generation, best first."""
+    _, K = hits.scores_QK.shape
+    flat = Hit(
+        np.repeat(rows_Q, K), hits.ordinals_QK.ravel(), hits.windows_QK.ravel(), hits.scores_QK.ravel()
+    )
+    lines = alignment.vote(flat, MAX_LINES, rows_per_window=query.rows_per_window)
+    generations = fetch({line.ordinal for line in lines})
+    units = {ordinal: unit(codes.codes_ND) for ordinal, codes in generations.items()}
+    best: dict[int, Alignment] = {}
+    for line in lines:
+        codes = generations.get(line.ordinal)
+        if codes is None:
+            continue  # the index never runs ahead of the database, so only a damaged one comes here
+        scored = _on_line(query, line, units[line.ordinal], codes)
+        if scored and (line.ordinal not in best or scored.score > best[line.ordinal].score):
+            best[line.ordinal] = scored
+    ranked = sorted(best.values(), key=lambda found: -found.score)
+    return [(found, generations[found.line.ordinal]) for found in ranked]
+
+
+def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
+    """The best alignment with one generation, from all of its windows."""
+    unit_ND = unit(codes.codes_ND)
+    rows = np.flatnonzero(query.informative_J)
+    windows = np.flatnonzero(codes.informative_N)
+    if not len(rows) or not len(windows):
+        return None
+    cosines = unit_ND[windows] @ query.emb_JD[rows].T
+    strongest = np.argsort(-cosines, axis=None)[: HITS_PER_ROW * len(rows)]
+    n, j = np.unravel_index(strongest, cosines.shape)
+    ordinals = np.full(len(strongest), codes.generation_ordinal, np.int64)
+    hits = Hit(rows[j], ordinals, windows[n], cosines[n, j])
+    scored = [
+        _on_line(query, line, unit_ND, codes)
+        for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
+    ]
+    return max((found for found in scored if found), key=lambda found: found.score, default=None)
+
+
+def _on_line(
+    query: Query, line: Line, unit_ND: NDArray[np.float32], codes: GenerationCodes
+) -> Alignment | None:
+    return alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
