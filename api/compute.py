@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Wav = NDArray[np.float32]
 
 _KEY, _MARK, _EMBED = b"key ", b"mark", b"embd"
-_CUT = struct.Struct("<qqqd")  # hop, first sample, number of windows, pitch
+_CUT = struct.Struct("<qqqq")  # hop, first sample, number of windows, number of pitches that follow
 _DONE, _FAILED = b"+", b"-"
 
 
@@ -151,14 +151,21 @@ class _Elsewhere:
     def weights_sha256(self) -> str:
         return self.here.weights_sha256
 
-    def embed(self, wav_T: Wav, hop_samples: int, first_sample: int, num_windows: int, pitch: float) -> Wav:
+    def embed(
+        self,
+        wav_T: Wav,
+        hop_samples: int,
+        first_sample: int,
+        num_windows: int,
+        pitches: Sequence[float],
+    ) -> Wav:
         answer = None
         if self.children.weights_sha256 == self.here.weights_sha256:
-            cut = _CUT.pack(hop_samples, first_sample, num_windows, pitch)
-            answer = self.children.ask(_EMBED, cut + wav_T.tobytes())
+            cut = _CUT.pack(hop_samples, first_sample, num_windows, len(pitches))
+            answer = self.children.ask(_EMBED, cut + np.array(pitches).tobytes() + wav_T.tobytes())
         if answer is None:
-            return self.here.embed(wav_T, hop_samples, first_sample, num_windows, pitch)
-        return np.frombuffer(answer, np.float32).reshape(num_windows, EMBEDDING_WIDTH).copy()
+            return self.here.embed(wav_T, hop_samples, first_sample, num_windows, pitches)
+        return np.frombuffer(answer, np.float32).reshape(-1, EMBEDDING_WIDTH).copy()
 
 
 def _run_child(pipe: Connection, fingerprinter: Fingerprinter) -> NoReturn:
@@ -180,13 +187,19 @@ def _run_child(pipe: Connection, fingerprinter: Fingerprinter) -> NoReturn:
                 elif what == _MARK and detector is not None:
                     answer = _packed(detector.detect(np.frombuffer(data, np.float32), SAMPLE_RATE_HZ))
                 else:
-                    wav_T = np.frombuffer(data[_CUT.size :], np.float32).copy()  # torch wants to own it
-                    answer = fingerprinter.embed(wav_T, *_CUT.unpack(data[: _CUT.size])).tobytes()
+                    answer = _embedded(fingerprinter, data).tobytes()
                 pipe.send_bytes(_DONE + answer)
             except Exception as exc:
                 pipe.send_bytes(_FAILED + repr(exc).encode())
     finally:
         os._exit(0)  # nothing of the parent's is to be cleaned up here
+
+
+def _embedded(fingerprinter: Fingerprinter, data: memoryview) -> Wav:
+    hop_samples, first_sample, num_windows, num_pitches = _CUT.unpack(data[: _CUT.size])
+    pitches = np.frombuffer(data[_CUT.size :], np.float64, num_pitches)
+    wav_T = np.frombuffer(data[_CUT.size + pitches.nbytes :], np.float32).copy()  # torch wants to own it
+    return fingerprinter.embed(wav_T, hop_samples, first_sample, num_windows, pitches.tolist())
 
 
 def _packed(found: Detection) -> bytes:

@@ -37,13 +37,15 @@ def searched_rows(query: Query) -> NDArray[np.int64]:
     return np.flatnonzero(query.informative_J)[::2]
 
 
-def align(query: Query, rows_Q: NDArray[np.int64], hits: Hits, fetch: FetchCodes) -> Candidates:
+def align(
+    query: Query, rows_Q: NDArray[np.int64], hits: Hits, fetch: FetchCodes, max_lines: int = MAX_LINES
+) -> Candidates:
     """The best alignment of each candidate generation, best first."""
     _, K = hits.scores_QK.shape
     flat = Hit(
         np.repeat(rows_Q, K), hits.ordinals_QK.ravel(), hits.windows_QK.ravel(), hits.scores_QK.ravel()
     )
-    lines = alignment.vote(flat, MAX_LINES, rows_per_window=query.rows_per_window)
+    lines = alignment.vote(flat, max_lines, rows_per_window=query.rows_per_window)
     generations = fetch({line.ordinal for line in lines})
     units = {ordinal: unit(codes.codes_ND) for ordinal, codes in generations.items()}
     best: dict[int, Alignment] = {}

@@ -3,20 +3,26 @@
     (1) too short or silent -> inconclusive
     (2) embed the query every 0.12 s, or every 0.06 s when it is shorter than 2 s, from 0.48 s before its
         beginning to 0.48 s after its end; search the index with every second informative row
-    (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/alignment.py)
+    (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/candidates.py)
     (4) E = K N exp(-lambda S) with K and lambda of the query's length, p = 1 - exp(-E); accepted at p <= 1e-3
         what is left of the query is compared with the accepted generations again, for further spans
-    (5) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
+    (5) nothing accepted, or weakly: (2) to (4) again at two other pitches, at first with some of the rows.
+        The plain search has nine parts in ten of the false alarms, the others share the tenth
+    (6) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
 
 S is the score of a line and N the registry's length in windows: the expected number of chance alignments
 grows with N, so the threshold follows the registry's size. lambda and K are fitted for each of several
 lengths of query (a second scores by two or three windows, and their sum has another tail than that of twenty)
 on speech that is not what it is compared with; weights/calibration.json holds them, how many negatives stood
-behind them, and what fraction of them fell under each p.
+behind them, and what fraction of them fell under each p. A search with a share of the false alarms is one
+among as many more windows.
+
+(5) changes the bands that the network hears and no time, so rows, spans and offsets are of the audio as it
+was sent. `compare` has no (5): who names a generation has read its mark, which tells the pitch as well.
 
 Dimension key: T samples, J query rows, Q searched rows, D embedding width. Source: Karlin and Altschul 1990
-(form of the null). Not covered: pitch shift of more than a semitone; audio that was registered and then
-time-stretched by more than 10 %.
+(form of the null). Not covered: pitch shift of more than two semitones; several pitches in one file, of which
+the plain or the best one is reported; audio that was registered and then time-stretched by more than 10 %.
 """
 
 import math
@@ -36,7 +42,7 @@ from registry.errors import WeightsUnavailable
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
 from registry.index import Hits, WindowIndex
 from registry.null import Null
-from registry.query import WINDOW_S, Embeds, Heard, Query, embed_query, probe
+from registry.query import WINDOW_S, Embeds, Heard, Query, embed_query, probes
 
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
@@ -54,7 +60,10 @@ LEAST_WINDOWS = 24_000
 # reach two semitones to either side.
 PITCHES = (2.0 ** (-1.25 / 12.0), 2.0 ** (1.25 / 12.0))
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
-PROMISING = 0.4  # of the threshold: what a probe scores before all rows are embedded
+PROMISING = (
+    0.3  # of the threshold: strangers' probes reach 0.35, copies that are accepted 0.38 (LOG, as above)
+)
+PROBED_LINES = 8  # scored for each probe
 STRONG_PER_S = 1.0  # of a match, by its length: with less it may be the right one at the wrong pitch
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
 
@@ -129,8 +138,8 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
         return plain
     chance = _Chance(null, query.num_windows, len(PITCHES) * size / (1.0 - PLAIN_SHARE))  # (5)
     found = _at_another_pitch(prepared.heard, query, chance, search, fetch)
-    changed = found and _judged(*found, chance, num_windows)
-    better = changed and changed.matches and changed.false_alarm_probability < plain.false_alarm_probability
+    changed = plain if found is None else _judged(*found, chance, num_windows)
+    better = changed.matches and changed.false_alarm_probability < plain.false_alarm_probability
     return changed if better else plain
 
 
@@ -144,13 +153,14 @@ def _at_another_pitch(
     """(5) The query at the pitch whose probe is the most promising, and what it is aligned with."""
     if _score_of_a_copy(query) < chance.threshold:
         return None
-    probes = [probe(heard, query, pitch) for pitch in PITCHES]
-    rows_Q = np.flatnonzero(probes[0].informative_J)
-    hits, _ = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probes]), search)
+    probed = probes(heard, query, PITCHES)
+    rows_Q = np.flatnonzero(probed[0].informative_J)
+    hits, _ = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probed]), search)
     best, promising = PROMISING * chance.threshold, None
-    for number, one in enumerate(probes):
-        of_one = Hits(*(values[number * len(rows_Q) :][: len(rows_Q)] for values in hits))
-        found = align(one, rows_Q, of_one, fetch)
+    for number, one in enumerate(probed):
+        part = slice(number * len(rows_Q), (number + 1) * len(rows_Q))
+        of_one = Hits(hits.scores_QK[part], hits.ordinals_QK[part], hits.windows_QK[part])
+        found = align(one, rows_Q, of_one, fetch, PROBED_LINES)
         if found and found[0][0].score >= best:
             best, promising = found[0][0].score, (one.pitch, of_one)
     if promising is None:
@@ -235,7 +245,7 @@ def _result(
     reason = None if matches else "nothing registered is close enough"
     if not matches and num_windows == 0:
         reason = "nothing is registered yet"
-    elif not matches and _score_of_a_copy(query) < chance.threshold:  # (5)
+    elif not matches and _score_of_a_copy(query) < chance.threshold:  # (6)
         outcome = "inconclusive"
         reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
     ranked = sorted(matches, key=lambda match: -match.score)[:MAX_MATCHES]

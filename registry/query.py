@@ -5,6 +5,7 @@ registered (fingerprint/windows.py).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,7 +35,7 @@ class Embeds(Protocol):
         hop_samples: int,
         first_sample: int,
         num_windows: int,
-        pitch: float,
+        pitches: Sequence[float],
         /,
     ) -> NDArray[np.float32]: ...
 
@@ -93,12 +94,12 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float 
     rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
-    emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, pitch)
+    emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (pitch,))
     return replace(as_query(emb_JD, wav_T, rows_per_window), pitch=pitch)
 
 
-def probe(heard: Heard, query: Query, pitch: float) -> Query:
-    """The query at another pitch, in some of its rows: the others are not embedded, and count as silent.
+def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
+    """The query at other pitches, in some of its rows: the others are not embedded, and count as silent.
 
     Every second row up to 6.7 s. Longer audio has rows to spare: every third, from 10 s on every fifth.
     """
@@ -106,11 +107,15 @@ def probe(heard: Heard, query: Query, pitch: float) -> Query:
     # Never every fourth: windows are four rows apart, and all rows would miss them by as much.
     step = next((s for s in (2, 3) if s * PROBED_ROWS >= J), 5)
     probed = slice(0, J, step)
-    emb_JD, informative_J = np.zeros((J, D), np.float32), np.zeros(J, np.bool_)
-    hop = step * HOP_SAMPLES // query.rows_per_window
-    emb_JD[probed] = heard.fingerprinter.embed(heard.wav_T, hop, -HOP_SAMPLES, -(-J // step), pitch)
+    num_rows, hop = -(-J // step), step * HOP_SAMPLES // query.rows_per_window
+    emb_RD = heard.fingerprinter.embed(heard.wav_T, hop, -HOP_SAMPLES, num_rows, pitches)
+    emb_PJD, informative_J = np.zeros((len(pitches), J, D), np.float32), np.zeros(J, np.bool_)
+    emb_PJD[:, probed] = emb_RD.reshape(len(pitches), num_rows, D)
     informative_J[probed] = query.informative_J[probed]
-    return replace(query, emb_JD=emb_JD, informative_J=informative_J, pitch=pitch)
+    return [
+        replace(query, emb_JD=emb_JD, informative_J=informative_J, pitch=pitch)
+        for emb_JD, pitch in zip(emb_PJD, pitches, strict=True)
+    ]
 
 
 def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:

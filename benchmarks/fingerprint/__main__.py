@@ -79,9 +79,8 @@ def run(args: argparse.Namespace, data: Path, pool: Executor) -> dict[str, Any]:
     if args.part in (None, "copies"):
         pieces = copies.cut(parts.test, registered.numbers, args.pieces)
         result["copies"] = copies.measure(data, args.codec, pieces, registered, null, pool)
-        result["montages"] = copies.montages(
-            pieces, _bystanders(parts.test, pieces, registered), registered.full, null
-        )
+        bystanders = _bystanders(parts.test, pieces, registered)
+        result["montages"] = copies.montages(pieces, bystanders, registered.full)
         result["one_generation"] = copies.one_generation(pieces, registered.full, null)
         result["times"] = _times(pieces, registered)
     if args.part in (None, "negatives"):

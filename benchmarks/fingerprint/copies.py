@@ -40,8 +40,9 @@ ALTERED = {
     "identity": 1.0, "opus_24k": 1.0, "mp3_64k": 1.0, "aac_48k": 1.0, "opus_12k": 1.0, "opus_8k": 1.0,
     "g711_mulaw": 1.0, "telephone_band": 1.0, "amr_nb_12.2k": 1.0, "amr_nb_4.75k": 1.0, "mimi_8": 1.0,
     "noise_10db": 1.0, "noise_0db": 1.0, "background_10db": 1.0, "babble_10db": 1.0, "reverb_1s_0db": 1.0,
-    "room": 1.0, "stretch_0.95": 0.95, "stretch_1.05": 1.05, "stretch_1.1": 1.1, "speed_0.95": 0.95,
-    "speed_1.05": 1.05, "pitch_-1": 1.0, "pitch_+1": 1.0,
+    "room": 1.0, "stretch_0.95": 0.95, "stretch_1.05": 1.05, "stretch_1.1": 1.1, "speed_0.9": 0.9,
+    "speed_0.95": 0.95, "speed_1.05": 1.05, "speed_1.1": 1.1, "pitch_-2": 1.0, "pitch_-1": 1.0,
+    "pitch_+1": 1.0, "pitch_+2": 1.0, "editor_pitch_-1": 1.0, "editor_pitch_+1": 1.0,
 }  # fmt: skip
 Wav = NDArray[np.float32]
 
@@ -101,7 +102,7 @@ def measure(
                     continue  # a faster copy of 10 s is shorter
                 row = int(np.random.default_rng((number, int(seconds))).integers(len(starts)))
                 expected_s = piece.offset_s + row * ROW_S * speed
-                found = registered.full.match(whole.cut(row, seconds), null).matches
+                found = registered.full.match(whole.prepared(row, seconds, null)).matches
                 right = bool(found) and found[0].generation_id.int == piece.ordinal
                 error_s = found[0].offset_s - expected_s - found[0].start_s * speed if right else np.inf
                 hits[seconds].append(abs(error_s) <= TOLERANCE_S)
@@ -119,9 +120,7 @@ def measure(
     return out
 
 
-def montages(
-    pieces: list[Piece], strangers: list[tuple[int, Wav]], gallery: Gallery, null: Null
-) -> dict[str, Any]:
+def montages(pieces: list[Piece], strangers: list[tuple[int, Wav]], gallery: Gallery) -> dict[str, Any]:
     """17 s: 3 s of A, B, and A again from another place, each between 2 s of a voice that is hidden.
 
     A span is found when an accepted match of its generation covers it with at least 0.7 of the union.
@@ -136,8 +135,7 @@ def montages(
             (first.ordinal, first.wav_T[144_000:216_000]),
         ]
         wav_T = np.concatenate([gaps[0], ours[0][1], gaps[1], ours[1][1], gaps[2], ours[2][1], gaps[3]])
-        query = embed_query(wav_T, gallery.fingerprinter)
-        matches = gallery.match(query, null, (hidden,)).matches
+        matches = gallery.match(matching.prepare(wav_T, gallery.fingerprinter), (hidden,)).matches
         for place, (ordinal, _) in enumerate(ours):
             begin_s = (len(gaps[0]) * (place + 1) + 72_000 * place) / SAMPLE_RATE_HZ
             overlaps = [

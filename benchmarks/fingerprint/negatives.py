@@ -46,18 +46,24 @@ def measure(
 ) -> dict[str, Any]:
     """Print the table of false matches and return it."""
     p_values: dict[tuple[str, float], list[float]] = defaultdict(list)
+    pitched: dict[str, list[bool]] = defaultdict(list)
     for wav_T, cases in (*_human(clips, registered, pool), *_synthetic(data, registered, num_sentences)):
         if len(wav_T) < SAMPLE_RATE_HZ:
             continue
         pieces = Pieces(wav_T[:_MAX_SAMPLES], registered.full.fingerprinter)
         for seconds in LENGTHS_S:
             for start in pieces.starts(seconds, max(1.0, seconds / 2.0)):
-                query = pieces.cut(start, seconds)
+                prepared = pieces.prepared(start, seconds, null)
                 for who, gallery, hidden in cases:
-                    best, size = gallery.best(query, hidden), gallery.index.num_windows
-                    p = null.false_alarm_probability(best.score, query.num_windows, size) if best else 1.0
-                    p_values[who, seconds].append(p)
-    return _table(p_values)
+                    found = gallery.match(prepared, hidden)
+                    p_values[who, seconds].append(found.false_alarm_probability)
+                    pitched[who].append(any(match.pitch != 1.0 for match in found.matches))
+    out = _table(p_values)
+    for who, accepted in pitched.items():
+        share = Proportion(sum(accepted), len(accepted))
+        print(f"{who}: accepted at another pitch {share}")
+        out[f"{who}, at another pitch"] = share.as_json()
+    return out
 
 
 def _human(

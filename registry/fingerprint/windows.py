@@ -13,6 +13,7 @@ Dimension key: T samples, N windows, D embedding width. Not covered: resampling;
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
@@ -141,15 +142,15 @@ class Fingerprinter:
         hop_samples: int,
         first_sample: int = 0,
         num_windows: int | None = None,
-        pitch: float = 1.0,
+        pitches: Sequence[float] = (1.0,),
     ) -> NDArray[np.float32]:
         """Unit embeddings [N, 128] of the windows that begin at first_sample + n hop_samples.
 
         `hop_samples` is a multiple of 360 (15 ms). Without `num_windows` as many as lie wholly inside. A
         window may begin before the audio and end after it: what is missing is not taken for silence, and half
         of a window still tells much. Windows share their frames, so a fine hop costs the network alone: 0.4
-        to 2 ms a window on one core. `pitch`: the audio is heard as if its pitch had been raised by this
-        factor and is now lowered again, with its tempo as it is (features.mel_filters).
+        to 2 ms a window on one core. `pitches`: heard as if it had been made as many times as high and were
+        now as before, its tempo as it is (features.mel_filters); with P of them [P * N, 128], pitch by pitch.
         """
         if hop_samples <= 0 or hop_samples % features.FRAME_HOP_SAMPLES:
             raise ValueError(
@@ -158,17 +159,18 @@ class Fingerprinter:
         wav_T = np.asarray(wav_T, np.float32)
         if num_windows is None:
             num_windows = max(0, 1 + (len(wav_T) - first_sample - WINDOW_SAMPLES) // hop_samples)
-        out_ND = np.empty((num_windows, EMBEDDING_WIDTH), np.float32)
-        first, filters = 0, features.mel_filters(pitch)
+        filters_PMK = torch.stack([features.mel_filters(pitch) for pitch in pitches])
+        P = len(filters_PMK)
+        out_PND = np.empty((P, num_windows, EMBEDDING_WIDTH), np.float32)
+        first = 0
         with torch.inference_mode():
             while first < num_windows:
-                count = _batch(num_windows - first)
+                count = _batch(num_windows - first, P)
                 begin = first_sample + first * hop_samples
-                out_ND[first : first + count] = self._network(
-                    _pictures(wav_T, begin, hop_samples, count, filters)
-                ).numpy()
+                pictures = _pictures(wav_T, begin, hop_samples, count, filters_PMK)
+                out_PND[:, first : first + count] = self._network(pictures).numpy().reshape(P, count, -1)
                 first += count
-        return out_ND
+        return out_PND.reshape(P * num_windows, EMBEDDING_WIDTH)
 
     def _windows(self, first_window: int, wav_T: NDArray[np.float32], num_windows: int) -> Windows:
         if num_windows == 0:
@@ -178,16 +180,19 @@ class Fingerprinter:
         return Windows(first_window, codes_ND, informative(wav_T, HOP_SAMPLES))
 
 
-def _batch(num_left: int) -> int:
+def _batch(num_left: int, num_pitches: int) -> int:
     """How many windows to embed next. Few different numbers: one that is met for the first time costs about
     10 ms more (measured)."""
-    return min(num_left - num_left % _BATCH_STEP, _BATCH) or num_left
+    step = max(1, _BATCH_STEP // num_pitches)
+    return min(num_left - num_left % step, _BATCH // num_pitches) or num_left
 
 
 def _pictures(
-    wav_T: NDArray[np.float32], begin: int, hop_samples: int, count: int, filters: torch.Tensor
+    wav_T: NDArray[np.float32], begin: int, hop_samples: int, count: int, filters_PMK: torch.Tensor
 ) -> torch.Tensor:
-    """Pictures of `count` windows from sample `begin` on; frames not wholly inside the audio are missing."""
+    """Pictures of `count` windows from sample `begin` on, for each filter bank; frames not wholly inside the
+    audio are missing."""
+    P, M, _ = filters_PMK.shape
     length = (count - 1) * hop_samples + WINDOW_SAMPLES
     before, after = max(0, -begin), max(0, begin + length - len(wav_T))
     piece_T = wav_T[max(0, begin) : max(0, begin + length)]
@@ -195,12 +200,13 @@ def _pictures(
         piece_T = np.pad(piece_T, (before, after))[:length]
     step = hop_samples // features.FRAME_HOP_SAMPLES
     power = features.power_spectrogram(torch.from_numpy(piece_T)[None])[0]
-    mel_BMF = (filters @ power).unfold(1, features.NUM_FRAMES, step).transpose(0, 1)[:count]
+    mel_PCMF = (filters_PMK @ power).unfold(2, features.NUM_FRAMES, step).transpose(1, 2)[:, :count]
+    mel_BMF = mel_PCMF.reshape(P * count, M, features.NUM_FRAMES)
     if not before and not after:
         return features.picture(mel_BMF)
     starts_F = torch.arange(power.shape[1]) * features.FRAME_HOP_SAMPLES
     missing_F = (starts_F < before) | (starts_F + features.FRAME_SAMPLES > length - after)
-    return features.picture(mel_BMF, missing_F.unfold(0, features.NUM_FRAMES, step)[:count])
+    return features.picture(mel_BMF, missing_F.unfold(0, features.NUM_FRAMES, step)[:count].repeat(P, 1))
 
 
 def informative(wav_T: NDArray[np.float32], hop_samples: int) -> NDArray[np.bool_]:
