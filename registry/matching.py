@@ -242,7 +242,7 @@ def _result(
 ) -> MatchResult:
     score, p = (best.score, chance.p(best.score)) if best else (0.0, 1.0)
     outcome: Outcome = "found" if matches else "not_found"
-    reason = None if matches else "nothing registered is close enough"
+    reason = _changed(query.pitch) if matches else "nothing registered is close enough"
     if not matches and num_windows == 0:
         reason = "nothing is registered yet"
     elif not matches and _score_of_a_copy(query) < chance.threshold:  # (6)
@@ -250,6 +250,13 @@ def _result(
         reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
     ranked = sorted(matches, key=lambda match: -match.score)[:MAX_MATCHES]
     return MatchResult(outcome, reason, score, chance.threshold, p, tuple(ranked), num_windows)
+
+
+def _changed(pitch: float) -> str | None:
+    """What a match at this pitch says of the audio, and no more: each reaches over a semitone."""
+    if pitch == 1.0:
+        return None
+    return f"it is about one or two semitones {'higher' if pitch > 1 else 'lower'} than what was registered"
 
 
 def _score_of_a_copy(query: Query) -> float:

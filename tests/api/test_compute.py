@@ -68,6 +68,11 @@ assert [there.mark(wav_T) for wav_T in (plain_T, marked_T, fast_T, np.zeros(100,
 queries = [ear.prepare(plain_T).query for ear in (here, there)]
 assert np.array_equal(queries[0].emb_JD, queries[1].emb_JD) and len(queries[0].emb_JD) == 42
 assert np.array_equal(queries[0].informative_J, queries[1].informative_J)
+heard = there.prepare(plain_T).heard
+assert heard.fingerprinter is not Shelf.fingerprinter
+cut = 5_760, -11_520, 21, (0.93, 1.0, 1.075)
+embedded = [one.embed(plain_T, *cut) for one in (Shelf.fingerprinter, heard.fingerprinter)]
+assert embedded[0].shape == (63, 128) and np.array_equal(*embedded)
 children.close()
 assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 """)

@@ -142,6 +142,19 @@ def test_the_original_of_a_marked_recording_is_found_by_its_fingerprint(
     assert row(answer, "registry")["outcome"] == "not_applicable"
 
 
+def test_an_unmarked_copy_at_another_pitch_is_found_by_its_fingerprint(
+    server: Server, kerstin: Marked
+) -> None:
+    """The mark is gone, and with it what would have told the pitch; the answer says that it was changed."""
+    answer = server.detect(edits.apply(decode(recording("kerstin_1")).wav_T, "pitch_+2"))
+    assert row(answer, "watermark_keyed")["outcome"] == "not_found"
+    assert answer["verdict"] == "issued_here_altered", answer
+    assert answer["generation"]["generation_id"] == kerstin.generation_id
+    found = row(answer, "fingerprint")
+    assert found["reason"] == "it is about one or two semitones higher than what was registered"
+    assert found["segments"][0]["offset_s"] == pytest.approx(found["segments"][0]["start_s"], abs=0.25)
+
+
 def transplant(victim_T: np.ndarray, marked: Marked, level: float = 1.0) -> np.ndarray:
     """The mark's residual, added to another person's clip, `level` times as loud as it was."""
     T = min(len(victim_T), len(marked.wav_T))

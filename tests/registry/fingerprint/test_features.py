@@ -26,6 +26,12 @@ def test_a_tone_lights_the_band_that_its_mel_frequency_says() -> None:
     assert int(mel_power(tone(1000.0)).mean(dim=2).argmax()) == 21
 
 
+def test_bands_of_another_pitch_hear_a_tone_where_it_was() -> None:
+    """1 kHz that was raised by a fifth is 1.5 kHz, and lights the band of 1 kHz again."""
+    power = features.power_spectrogram(tone(1_500.0))[:, :, : features.NUM_FRAMES]
+    assert int((features.mel_filters(1.5) @ power).mean(dim=2).argmax()) == 21
+
+
 def test_no_band_is_empty() -> None:
     """The lowest triangles are narrower than a bin of 23 Hz and could miss every one."""
     assert float(features.mel_filters().sum(dim=1).min()) >= 0.5
