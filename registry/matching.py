@@ -60,9 +60,8 @@ LEAST_WINDOWS = 24_000
 # reach two semitones to either side.
 PITCHES = (2.0 ** (-1.25 / 12.0), 2.0 ** (1.25 / 12.0))
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
-PROMISING = (
-    0.3  # of the threshold: strangers' probes reach 0.35, copies that are accepted 0.38 (LOG, as above)
-)
+# Of the threshold, before all rows are embedded: of 327 negatives the probes of one come so far.
+PROMISING = 0.3
 PROBED_LINES = 8  # scored for each probe
 STRONG_PER_S = 1.0  # of a match, by its length: with less it may be the right one at the wrong pitch
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)

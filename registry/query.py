@@ -20,7 +20,7 @@ from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, informativ
 # A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
 SHORT_SAMPLES, SHORT_ROWS_PER_WINDOW = 2 * SAMPLE_RATE_HZ, 2 * alignment.ROWS_PER_WINDOW
 WINDOW_S = WINDOW_SAMPLES / SAMPLE_RATE_HZ
-PROBED_ROWS = 28  # at each pitch, of audio up to 10 s
+SHORT_ROWS = 45  # every second, third and fifth row find the same copies of 5 s (docs/LOG.md, 2026-11-26)
 _LOUD_RMS = 0.1  # quiet queries are raised to -20 dBFS, by 40 dB at most, before silence is judged
 
 
@@ -101,11 +101,11 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float 
 def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
     """The query at other pitches, in some of its rows: the others are not embedded, and count as silent.
 
-    Every second row up to 6.7 s. Longer audio has rows to spare: every third, from 10 s on every fifth.
+    Every third row up to 5.3 s; longer audio has rows to spare, and gives every fifth.
     """
     J, D = query.emb_JD.shape
-    # Never every fourth: windows are four rows apart, and all rows would miss them by as much.
-    step = next((s for s in (2, 3) if s * PROBED_ROWS >= J), 5)
+    # Odd, since windows are four or eight rows apart: else all rows could miss them by as much.
+    step = 3 if J <= SHORT_ROWS else 5
     probed = slice(0, J, step)
     num_rows, hop = -(-J // step), step * HOP_SAMPLES // query.rows_per_window
     emb_RD = heard.fingerprinter.embed(heard.wav_T, hop, -HOP_SAMPLES, num_rows, pitches)
