@@ -1,6 +1,7 @@
 """How often the registry finds an altered copy, how often it finds what it should not, and how fast.
 
     python -m benchmarks.fingerprint --data FOLDER [--codec FILE] [--part copies|negatives]
+        [--edits 'pitch*,speed*']
 
 (1) Copies (copies.py), (2) false matches (negatives.py), against registries of `--windows` windows: all clips
     of the corpus and distractors made from their embeddings (registered.py). The thresholds are those of that
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path, help="codec.safetensors for re-encoding; without: left out")
     parser.add_argument("--windows", type=int, default=1_000_000, help="size of the registry")
     parser.add_argument("--pieces", type=int, default=80, help="pieces of 10 s that are altered")
+    parser.add_argument("--edits", default="*", help="copies with these edits: names with *, by commas")
     parser.add_argument("--sentences", type=int, default=100, help="synthetic ones, each said four times")
     parser.add_argument("--every", type=int, default=1, help="false matches of every so many test clips")
     parser.add_argument("--part", choices=PARTS, help="only this; written under its own name")
@@ -80,7 +82,8 @@ def run(args: argparse.Namespace, data: Path, pool: Executor) -> dict[str, Any]:
     }
     if args.part in (None, "copies"):
         pieces = copies.cut(parts.test, registered.numbers, args.pieces)
-        result["copies"] = copies.measure(data, args.codec, pieces, registered, null, pool)
+        names = copies.named(args.edits)
+        result["copies"] = copies.measure(data, args.codec, names, pieces, registered, null, pool)
         bystanders = _bystanders(parts.test, pieces, registered)
         result["montages"] = copies.montages(pieces, bystanders, registered.full)
         result["one_generation"] = copies.one_generation(pieces, registered.full, null)

@@ -7,6 +7,7 @@ the offset of accepted right matches, montages, and the comparison with one gene
 from collections import defaultdict
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,19 @@ def cut(clips: list[corpus.Clip], numbers: dict[Path, int], count: int) -> list[
     return pieces
 
 
+def named(patterns: str) -> list[str]:
+    """The edits of the table that one of the patterns names, in its order."""
+    return [name for name in ALTERED if any(fnmatch(name, one) for one in patterns.split(","))]
+
+
 def measure(
-    data: Path, codec: Path | None, pieces: list[Piece], registered: Registered, null: Null, pool: Executor
+    data: Path,
+    codec: Path | None,
+    names: list[str],
+    pieces: list[Piece],
+    registered: Registered,
+    null: Null,
+    pool: Executor,
 ) -> dict[str, Any]:
     """Print the table of copies and return it."""
     noises = [corpus.read(clip.path) for clip in corpus.split(corpus.load_noise(data)).test]
@@ -85,9 +97,10 @@ def measure(
     others = {"background_10db": noises, "room": rooms}
     rows: list[list[object]] = []
     out: dict[str, Any] = {}
-    for name, speed in ALTERED.items():
+    for name in names:
         if name == "mimi_8" and codec is None:
             continue
+        speed = ALTERED[name]
         hits: dict[float, list[bool]] = defaultdict(list)
         errors_s: list[float] = []
         jobs = [
