@@ -50,7 +50,7 @@ class SpeechRun:
     model: MoshiConfig = field(default_factory=lambda: MINI_SPEECH)
     mimi: MimiConfig = field(default_factory=lambda: MINI)
     lead_frames: int = 4  # by which text is ahead of its speech
-    frames: int = 500  # in a step
+    frames: int = 1_000  # in a step
     depth_share: float = 0.5  # of them that the depth transformer sees
     semantic_weight: float = 4.0  # of the first codebook's loss; an acoustic one has 1
     padding_weight: float = 0.5  # of text tokens that hold no text
