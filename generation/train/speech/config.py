@@ -61,7 +61,7 @@ class SpeechRun:
     semantic_weight: float = 4.0  # of the first codebook's loss; an acoustic one has 1
     padding_weight: float = 0.5  # of text tokens that hold no text
     text_drop: float = 0.1  # of the sentences: text unseen, so that it can be guided
-    noise: float = 0.1  # of the frames: heard by the model as other ones than it said
+    noise: float = 0.9  # of a sentence's frames, at most: heard by the model as other ones than it said
     learning_rate: float = 1e-3
     warm_steps: int = 200
     averaging: float = 0.998  # kept, each step, of the running mean of the weights

@@ -48,7 +48,7 @@ class Corruption(NamedTuple):
         B, _, F = batch.tokens_BRF.shape
         return cls(
             torch.rand(B, generator=generator) < (0.0 if batch.stage is Stage.TEXT else run.text_drop),
-            torch.rand(B, F, generator=generator) < run.noise,
+            torch.rand(B, F, generator=generator) < run.noise * torch.rand(B, 1, generator=generator),
         )
 
 

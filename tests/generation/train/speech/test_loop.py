@@ -24,6 +24,7 @@ from generation.train.speech.batches import Words
 from generation.train.speech.codes import LEAD_IN, TAIL, CodeCache, codes_name
 from generation.train.speech.config import SpeechRun, Stage
 from generation.train.speech.loop import SpeechTraining, run_speech
+from generation.train.speech.losses import Corruption
 from generation.train.speech.voice import begin
 from tests.generation.tiny import TINY_MIMI, TINY_MOSHI, tiny_tokenizer
 
@@ -218,6 +219,17 @@ def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, t
             shutil.copy(file, tmp_path)
     with pytest.raises(TrainingDataError, match="--hours-dialogues"):
         _training(replace(_talking(run), start=None, data=tmp_path))
+
+
+def test_of_some_sentences_hardly_a_sound_is_heard_as_it_was(run: SpeechRun) -> None:
+    """A network that may always go by its last sounds learns to do without the text (docs/LOG.md)."""
+    batch = _training(run).draw(1)
+    many = batch._replace(tokens_BRF=batch.tokens_BRF[:1].expand(400, -1, -1))
+    corruption = Corruption.draw(run, many, torch.Generator().manual_seed(1))
+    share_B = corruption.noisy_BF.float().mean(1)
+    assert float((share_B < 0.1).float().mean()) == pytest.approx(0.11, abs=0.06)
+    assert float(share_B.max()) == pytest.approx(run.noise, abs=0.1)
+    assert float(corruption.hidden_B.float().mean()) == pytest.approx(run.text_drop, abs=0.06)
 
 
 def test_what_is_published_is_the_mean_of_the_weights(run: SpeechRun) -> None:
