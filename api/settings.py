@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     does."""
 
     voice: str | None = None
-    """What says texts on POST /v1/generations: a folder with a voice. Loaded beside `model`, in float32 on a
-    CPU. None: nothing does."""
+    """What says texts on POST /v1/generations: `mini`, or a folder with a voice. Loaded beside `model`, in
+    float32 on a CPU. None: nothing does."""
 
     voice_waiting: int = Field(default=8, ge=0)
     """Texts that may wait until the voice is free."""

@@ -4,12 +4,13 @@
     row = dialogue.open(seed=7)
     spoken = dialogue.step({row: frame_T})
 
-    speaker = Speaker.load("voice")
+    speaker = Speaker.load("mini")
     for speech_T in speaker.say(speaker.read("Good morning."), seed=7): ...
 
 What they say is raw: marking, registering and encoding it is `api.marking`'s work.
 """
 
+from generation.checkpoints import MINI_VOICE
 from generation.dialogue import Dialogue, Spoken
 from generation.errors import (
     CheckpointError,
@@ -25,6 +26,7 @@ from generation.reply import num_frames, reply
 from generation.speaker import Speaker, SpeechRequest
 
 __all__ = [
+    "MINI_VOICE",
     "CheckpointError",
     "Dialogue",
     "FrameError",

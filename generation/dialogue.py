@@ -39,7 +39,7 @@ from generation.checkpoints import (
     load_tokenizer,
     usual_conditions,
 )
-from generation.errors import FrameError, NoFreeStream, UnknownStream
+from generation.errors import CheckpointError, FrameError, NoFreeStream, UnknownStream
 from generation.graphs import Recorded
 from generation.mimi import Mimi
 from generation.moshi import Guidance, Moshi, NoiseSource, Sampling, SeededNoise, Stepper
@@ -126,6 +126,8 @@ class Dialogue:
         is float32 throughout. Raises CheckpointError.
         """
         checkpoint = Checkpoint.open(model)
+        if not checkpoint.moshi.num_heard:
+            raise CheckpointError(f"{checkpoint.label} hears nobody, it only says texts: take another model")
         dtype = getattr(torch, precision) if precision in ("float32", "bfloat16") else None
         conditions = load_conditions(checkpoint, device)
         return cls(

@@ -86,11 +86,15 @@ def test_the_readme_shows_the_commands_of_the_main_job() -> None:
 
 def test_the_readme_shows_the_table_of_the_demo_as_it_is_now() -> None:
     """A line for each marked file, the pasted mark and each person, and each verdict as it must be."""
-    from api.demo.cases import MARKED, NEVER_MARKED, VICTIM
+    from api.demo.cases import MARKED, NEVER_MARKED, SAID, VICTIM
 
-    names = [f"{name}_marked" for name in MARKED] + [f"{name}_unmarked" for name in NEVER_MARKED]
-    for name in (*names, f"{VICTIM}_pasted_mark_x1", "kathleen_2_pasted_mark_x3"):
-        [line] = re.findall(rf"^{name}\.flac .*$", README, re.MULTILINE)
+    names = [
+        f"{SAID}_marked.wav",
+        f"{MARKED[0]}_marked.flac",
+        *(f"{name}_unmarked.flac" for name in NEVER_MARKED),
+    ]
+    for name in (*names, f"{VICTIM}_pasted_mark_x1.flac", "kathleen_2_pasted_mark_x3.flac"):
+        [line] = re.findall(rf"^{re.escape(name)} .*$", README, re.MULTILINE)
         assert line.endswith(" ok"), line
 
 

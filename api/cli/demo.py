@@ -1,4 +1,4 @@
-"""`earmark demo`: the main job on real recordings, as one table; fails when a verdict is wrong."""
+"""`earmark demo`: the main job on our own voice and on recordings, as one table; fails on a wrong verdict."""
 
 import argparse
 import signal
@@ -17,8 +17,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser = commands.add_parser(
         "demo",
         parents=[common],
-        help="mark, alter and verify real recordings through a running server",
-        description="Starts a server with throwaway data, marks and alters recordings, asks about each copy.",
+        help="speak, mark, alter and verify speech through a running server",
+        description="Starts a server with throwaway data, says a text, marks recordings, alters both and "
+        "asks about each copy.",
     )
     parser.add_argument(
         "-o",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from api.cli.errors import CommandError, UsageError
+from api.cli.errors import CommandError
 from api.cli.parsers import Subparsers, whole_number
 from api.cli.session import STANDARD_STREAM, open_service, read_input, refuse_terminal, settings
 from api.cli.speaking import add_output, report_speech, write_speech
@@ -22,7 +22,8 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--model",
         metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="a folder with a voice, such as `earmark train speech` makes (default: EARMARK_MODEL)",
+        help="a folder with a voice, such as `earmark train speech` makes "
+        "(default: EARMARK_MODEL, or mini, which comes with this package)",
     )
     parser.add_argument("--style", metavar="NAME", help="how to say it (default: neutral)")
     parser.add_argument("--voice", metavar="NAME", help="who says it (default: the model's own)")
@@ -38,13 +39,10 @@ def run(args: argparse.Namespace) -> int:
     """
     refuse_terminal(args.output)
     text = _text(args.text)
-    model = settings(args, "model").model
-    if model is None:
-        raise UsageError("name a voice with --model FOLDER; `earmark train speech` makes one")
     from api.speech import MarkedSpeech
-    from generation import Speaker
+    from generation import MINI_VOICE, Speaker
 
-    speaker = Speaker.load(model)
+    speaker = Speaker.load(settings(args, "model").model or MINI_VOICE)
     request = speaker.read(text, style=args.style, voice=args.voice)
     with open_service(args) as service:
         speech = MarkedSpeech.begin(service, speaker, request, seed=args.seed)

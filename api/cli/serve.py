@@ -53,7 +53,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "--voice",
         metavar="VOICE",
         default=argparse.SUPPRESS,
-        help="a folder with a voice, which says texts on POST /v1/generations (default: none)",
+        help="`mini`, or a folder with a voice, which says texts on POST /v1/generations (default: none)",
     )
     parser.set_defaults(run=run)
 

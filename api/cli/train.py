@@ -141,7 +141,7 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
         description="Trains Moshi's architecture at a small size on the codes of a codec that no longer "
         "change, and writes OUT/model; a run that was stopped goes on from its checkpoint, and so does one "
         "with more steps. The stages follow each other: text alone, text and speech of all voices, then "
-        "mostly one voice.",
+        "mostly one voice, then conversations beside it.",
     )
     speech.add_argument("data", type=Path, metavar="SPEECH", help="what `earmark train data` made")
     speech.add_argument(
@@ -150,7 +150,10 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
         metavar="FILE",
         help="codec.safetensors of `earmark train codec` (default: the one that is shipped)",
     )
-    for stage, default in (("text", 0), ("joint", 0), ("say", 5_000)):
+    speech.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="a model of the same size to begin with (default: none)"
+    )
+    for stage, default in (("text", 0), ("joint", 0), ("say", 5_000), ("dialogue", 0)):
         speech.add_argument(
             f"--{stage}-steps",
             type=whole_number,
@@ -175,14 +178,16 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
 def run_speech(args: argparse.Namespace) -> int:
     """Prints the cross-entropies on held-out sentences. Codes are cached in OUT, 1 MB for an hour."""
     from generation.train.codec.config import SHIPPED
-    from generation.train.speech.config import SpeechRun, Stage
+    from generation.train.speech.config import MINI_DIALOGUE, MINI_SPEECH, SpeechRun, Stage
     from generation.train.speech.loop import run_speech as run_training
 
     run = SpeechRun(
         data=args.data,
         codec=args.codec or SHIPPED,
         out=args.output,
+        start=args.start,
         steps={stage: getattr(args, f"{stage}_steps") for stage in Stage},
+        model=MINI_DIALOGUE if args.dialogue_steps else MINI_SPEECH,
         voice=args.voice,
         others=None if args.other is None else tuple(args.other),
         styled=not args.neutral,

@@ -1,4 +1,4 @@
-"""What the demo asks about: marked recordings, altered copies, a pasted mark, and people nobody marked.
+"""What the demo asks about: marked speech, altered copies, a pasted mark, and people nobody marked.
 
 Dimension key: T samples at 24 kHz. Expectations are about the verdict only. Most alterations must be
 survived; for the one that the mark often does not survive (strong noise) it is enough that nothing false is
@@ -18,6 +18,14 @@ OURS = frozenset({"issued_here", "issued_here_altered"})
 NOTHING_FALSE = OURS | {"not_detected", "inconclusive"}
 NOT_ISSUED = frozenset({"mark_transplanted", "marked_unknown_issuer", "not_detected", "inconclusive"})
 HUMAN = frozenset({"not_detected"})
+
+SAID = "said"
+TEXT = (
+    "Dear listener, nobody has ever said this sentence before me. I am a small voice, and whatever I say can "
+    "be recognised later, on the telephone and in a podcast."
+)
+"""What our own voice says first, with a seed, so that it always says it in the same way."""
+SEED = 7
 
 MARKED = ("kathleen_1", "kerstin_1")
 NEVER_MARKED = ("kathleen_2", "amelia", "adocampo")
@@ -39,9 +47,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class Marked:
-    """A recording and what POST /v1/marks made of it."""
+    """Marked speech as it was answered: what our voice said, or a recording under its name."""
 
-    original: Recording
+    name: str
+    form: str  # wav, flac: the end of a file's name
     data: bytes
     wav_T: NDArray[np.float32]
     generation_id: str
@@ -70,26 +79,35 @@ def load_recording(assets: Path, name: str) -> Recording:
     return Recording(name, data, decode(data).wav_T)
 
 
-def build_cases(marked: list[Marked], victim: Recording, never_marked: list[Recording]) -> list[Case]:
-    """All files, in the order of the table. Deterministic."""
-    cases = [case for one in marked for case in _copies(one)]
+def build_cases(
+    said: Marked,
+    marked: list[tuple[Recording, Marked]],
+    victim: Recording,
+    never_marked: list[Recording],
+) -> list[Case]:
+    """All files, in the order of the table. Deterministic but for the ids in the marks."""
+    (first, first_marked), (second, second_marked) = marked
+    cases = [case for one in (said, first_marked) for case in _copies(one)]
     # The louder one is still readable, and names a generation that the audio is not.
-    for one, other, level in ((marked[0], victim, 1), (marked[1], never_marked[0], 3)):
+    for original, one, other, level in (
+        (first, first_marked, victim, 1),
+        (second, second_marked, never_marked[0], 3),
+    ):
         name = f"{other.name}_pasted_mark_x{level}.flac"
-        cases.append(Case(name, _flac(_paste(one, other.wav_T, level)), NOT_ISSUED))
+        cases.append(Case(name, _flac(_paste(original, one, other.wav_T, level)), NOT_ISSUED))
     cases += [Case(f"{human.name}_unmarked.flac", human.data, HUMAN) for human in never_marked]
     return cases
 
 
 def _copies(marked: Marked) -> list[Case]:
-    name, wav_T = marked.original.name, marked.wav_T
+    name, wav_T = marked.name, marked.wav_T
     start, end = (round(at_s * SAMPLE_RATE_HZ) for at_s in _CROP_S)
     mp3 = encode(wav_T, SAMPLE_RATE_HZ, "mp3", bit_rate=32_000)
     opus = encode(wav_T, SAMPLE_RATE_HZ, "ogg", codec="opus", bit_rate=12_000)
     return [
         Case(f"{name}_{alteration}", data, required, marked.generation_id)
         for alteration, data, required in (
-            ("marked.flac", marked.data, frozenset({"issued_here"})),
+            (f"marked.{marked.form}", marked.data, frozenset({"issued_here"})),
             ("mp3_32k.mp3", mp3, OURS),
             ("opus_12k.ogg", opus, OURS),
             ("telephone_band.flac", _edited(wav_T, "telephone_band"), OURS),
@@ -106,11 +124,13 @@ def _edited(wav_T: NDArray[np.float32], edit: str) -> bytes:
     return _flac(edits.apply(wav_T, edit, seed=0))
 
 
-def _paste(marked: Marked, victim_T: NDArray[np.float32], level: int) -> NDArray[np.float32]:
+def _paste(
+    original: Recording, marked: Marked, victim_T: NDArray[np.float32], level: int
+) -> NDArray[np.float32]:
     """What an attacker with original and marked file does: their difference, amplified, added to another
     clip."""
     T = min(len(marked.wav_T), len(victim_T))
-    residual_T = marked.wav_T[:T] - marked.original.wav_T[:T]
+    residual_T = marked.wav_T[:T] - original.wav_T[:T]
     return victim_T[:T] + level * residual_T
 
 

@@ -69,7 +69,8 @@ def _server_process(folder: Path, settings: Mapping[str, str]) -> Iterator[str]:
 
 def _create_key(folder: Path) -> str:
     """As an operator does it: beside the running server, on the same data."""
-    command = _earmark(folder, "keys", "create", "demo", "--scope", "mark", "--scope", "audit")
+    scopes = [word for scope in ("mark", "generate", "audit") for word in ("--scope", scope)]
+    command = _earmark(folder, "keys", "create", "demo", *scopes)
     made = subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
     if made.returncode:
         raise DemoError(f"no API key could be made: {made.stderr.strip()}")

@@ -10,9 +10,11 @@ from generation.checkpoints.loading import (
     usual_conditions,
 )
 from generation.checkpoints.names import published_state
+from generation.checkpoints.source import MINI_VOICE
 from generation.checkpoints.writing import write_checkpoint
 
 __all__ = [
+    "MINI_VOICE",
     "Checkpoint",
     "Lora",
     "load_conditions",

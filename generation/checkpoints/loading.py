@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generation.checkpoints.checkpoint import Checkpoint
 from generation.checkpoints.conditions import PREFIX as CONDITIONS
-from generation.checkpoints.conditions import USUAL
+from generation.checkpoints.conditions import USUAL, Usual
 from generation.checkpoints.lora import Change
 from generation.checkpoints.maps import linear_maps, make_int8
 from generation.checkpoints.names import MIMI_RENAMES, MOSHI_RENAMES, Source, sources
@@ -112,9 +112,13 @@ def load_conditions(checkpoint: Checkpoint, device: torch.device | str = "cpu") 
 def usual_conditions(checkpoint: Checkpoint, conditions: Conditions, batch_size: int) -> Tensor:
     """What the published program tells a model of this type: [B, 1, E], and [2 B, 1, E] with guidance.
 
-    Raises CheckpointError for a type of model that takes conditions of its own.
+    A model that lists the values of its conditions is told the first of each, also where it is guided away
+    from. Raises CheckpointError for conditions that have neither.
     """
     usual = USUAL.get(checkpoint.model_type)
+    if usual is None:
+        first = {name: one.values[0] for name, one in conditions.configs.items() if one.values}
+        usual = Usual(first, first) if first.keys() == conditions.configs.keys() else None
     if usual is None:
         raise CheckpointError(
             f"{checkpoint.label} needs conditions ({', '.join(checkpoint.conditions)}), and there are no"

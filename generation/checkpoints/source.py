@@ -1,5 +1,6 @@
 """Where a checkpoint's files come from: a local folder, or a repository of the hub at one commit.
 
+    mini                        the small voice that comes with this package
     folder/                     a local folder wins when it is there
     owner/name                  the hub's newest commit at the first file; later files come from the same
     owner/name@revision         that branch, tag or commit
@@ -14,6 +15,12 @@ from pathlib import Path
 from typing import Protocol
 
 from generation.errors import CheckpointError
+
+MINI_VOICE = "mini"
+"""The name of the packaged voice; a folder of that name is ./mini."""
+
+PACKAGED = Path(__file__).resolve().parents[1] / "weights" / MINI_VOICE
+"""Its files: docs/model-mini.md."""
 
 
 class Source(Protocol):
@@ -97,7 +104,7 @@ def _commit(path: Path) -> str | None:
 
 def place(model: str | Path) -> Source:
     """The folder or repository of that name. Raises CheckpointError when it can be neither."""
-    path = Path(model)
+    path = PACKAGED if model == MINI_VOICE else Path(model)
     if str(model) and path.is_dir():
         return Folder(path)
     name, _, revision = str(model).partition("@")

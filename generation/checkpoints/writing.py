@@ -1,6 +1,6 @@
 """A checkpoint folder in the published layout, which our loader and the published code both read.
 
-    folder/model.safetensors  tokenizer-….safetensors  tokenizer_….model  mimi_config.json  config.json
+    folder/model.safetensors  codec.safetensors  tokenizer.model  mimi_config.json  config.json
 
 config.json is removed first and written last, each file under another name until it is whole: a crash leaves
 the old checkpoint, or a folder without config.json, whose weights fit nothing then and are refused.
@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from generation.checkpoints.checkpoint import CONFIG_NAME, MIMI_NAME, MOSHI_NAME, TOKENIZER_NAME
+from generation.checkpoints.checkpoint import CONFIG_NAME, MOSHI_NAME
 from generation.checkpoints.conditions import PREFIX, published_conditions
 from generation.checkpoints.mimi_config import published_mimi
 from generation.checkpoints.moshi_config import published_moshi
@@ -24,7 +24,9 @@ from generation.mimi import Mimi
 from generation.moshi import Guidance, Moshi, Sampling
 from generation.moshi.conditions import Conditions
 
-MIMI_CONFIG_NAME = "mimi_config.json"
+CODEC_NAME = "codec.safetensors"
+CODEC_CONFIG_NAME = "mimi_config.json"
+TOKENIZER_NAME = "tokenizer.model"
 
 
 def write_checkpoint(
@@ -49,14 +51,14 @@ def write_checkpoint(
     if conditions is not None:
         weights |= {PREFIX + name: value.contiguous() for name, value in conditions.state_dict().items()}
     _write_weights(folder / MOSHI_NAME, weights, dtype)
-    _write_weights(folder / MIMI_NAME, published_state(mimi), dtype)
+    _write_weights(folder / CODEC_NAME, published_state(mimi), dtype)
     _write(folder / TOKENIZER_NAME, tokenizer)
-    _write_json(folder / MIMI_CONFIG_NAME, published_mimi(mimi.config))
+    _write_json(folder / CODEC_CONFIG_NAME, published_mimi(mimi.config))
     names = {
         "model_type": "moshi",
         "moshi_name": MOSHI_NAME,
-        "mimi_name": MIMI_NAME,
-        "mimi_config_name": MIMI_CONFIG_NAME,
+        "mimi_name": CODEC_NAME,
+        "mimi_config_name": CODEC_CONFIG_NAME,
         "tokenizer_name": TOKENIZER_NAME,
         "lm_gen_config": _published_sampling(sampling or Sampling()) | _published_guidance(guidance),
     }

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from generation.checkpoints.source import PACKAGED
+from generation.checkpoints.writing import CODEC_NAME
 from generation.mimi import MimiConfig
 from generation.streaming import TransformerConfig
 
@@ -29,7 +31,7 @@ MINI = MimiConfig(
     codebook_dim=128,
 )
 """10.8 M parameters, 12.5 frames a second, 8 codes of 10 bits: 1.0 kbit/s."""
-SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "mini_codec.safetensors"
+SHIPPED = PACKAGED / CODEC_NAME
 """A codec of MINI's shapes, in half precision: docs/model-codec.md."""
 
 

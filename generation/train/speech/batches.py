@@ -1,11 +1,11 @@
-"""What one step trains on: sentences of about the same length, so that hardly a frame is empty.
+"""What one step trains on: sentences, or scenes, of about the same length, so that hardly a frame is empty.
 
 A batch depends on the run's seed and the step alone, so a run that goes on sees what it would have seen.
 Dimension key: B sentences, R rows of a frame's tokens (text, then speech), F frames.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -22,14 +22,16 @@ from generation.train.speech.frames import text_frames
 
 _BUCKET_FRAMES = 6
 _LONGEST_FRAMES = 200
+Item = TypeVar("Item")
 
 
 class Batch(NamedTuple):
     """Aligned frames, as `Stepper` gives them out, and how they were spoken."""
 
-    tokens_BRF: Tensor  # int64; speech ZERO_TOKEN in the text stage
+    tokens_BRF: Tensor  # int64; speech ZERO_TOKEN in the text stage, and the user's where nobody is
     lengths_B: Tensor
     conditions: list[dict[str, str]]
+    stage: Stage  # what is learned of it
 
 
 class Sentence(NamedTuple):
@@ -39,72 +41,103 @@ class Sentence(NamedTuple):
     text_F: NDArray[np.int64]
 
 
+class Words:
+    """The tokens of words, each encoded once."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+        self._pieces: dict[str, list[int]] = {}
+
+    def tokens(self, row: Row) -> list[list[int]]:
+        """Of each word of an utterance."""
+        return [self._of(word.text) for word in row.words]
+
+    def _of(self, word: str) -> list[int]:
+        if word not in self._pieces:
+            self._pieces[word] = self._text.encode(word)
+        return self._pieces[word]
+
+
+class Buckets(Generic[Item]):
+    """Items sorted into boxes by their length."""
+
+    def __init__(self, items: Sequence[Item], num_frames: Callable[[Item], int], width: int) -> None:
+        """`width` in frames: items of a box differ by less."""
+        self._width = width
+        self._boxes: dict[int, list[Item]] = {}
+        for item in items:
+            self._boxes.setdefault(num_frames(item) // width, []).append(item)
+
+    def draw(
+        self, rng: np.random.Generator, frames: int, weight: Callable[[Item], float] = lambda _: 1.0
+    ) -> list[Item]:
+        """Items of one box, `frames` of them together if they are that short, at least one."""
+        weights = {key: np.array([weight(item) for item in box]) for key, box in self._boxes.items()}
+        keys = sorted(weights)
+        # By frames and not by items: every box gives a batch of as many frames.
+        share = np.array([weights[key].sum() * (key + 0.5) for key in keys])
+        key = keys[int(rng.choice(len(keys), p=share / share.sum()))]
+        num = max(1, frames // ((key + 1) * self._width))
+        chosen = rng.choice(len(self._boxes[key]), num, p=weights[key] / weights[key].sum())
+        return [self._boxes[key][int(index)] for index in chosen]
+
+
 class Sentences:
     """The utterances whose words can be written in their frames. `voices`: all of the folder."""
 
     def __init__(
-        self, run: SpeechRun, speech: SpeechCache, rows: list[Row], codes: CodeCache, text: Text
+        self, run: SpeechRun, speech: SpeechCache, rows: list[Row], codes: CodeCache, words: Words
     ) -> None:
         """`rows`: those of `speech` that are in `codes`."""
-        self._run, self._codes = run, codes
-        self._pieces: dict[str, list[int]] = {}
-        self._text = text
+        self._run, self._codes, self._words = run, codes, words
         self.voices = (run.voice, *sorted({row.voice for row in speech.rows} - {run.voice}))
         train = self._written([row for row in rows if row.part is Part.TRAIN])
         self.held_out = self._written(
             [row for row in rows if (row.part, row.voice, row.style) == (Part.TEST, run.voice, "neutral")]
         )
-        self._buckets: dict[int, list[Sentence]] = {}
-        for sentence in train:
-            self._buckets.setdefault(len(sentence.text_F) // _BUCKET_FRAMES, []).append(sentence)
+        self._buckets = Buckets(train, lambda sentence: len(sentence.text_F), _BUCKET_FRAMES)
         own = sum(sentence.row.voice == run.voice for sentence in train)
         self._own_weight = run.voice_share / max(1, own)
         self._other_weight = (1 - run.voice_share) / max(1, len(train) - own)
 
-    def draw(self, step: int) -> Batch:
-        """The sentences of a step."""
-        stage = self._run.stage(step)
-        rng = np.random.default_rng((self._run.seed, step))
-        weights = {key: self._weights(bucket, stage) for key, bucket in self._buckets.items()}
-        keys = sorted(weights)
-        # By frames and not by sentences: every bucket gives a batch of as many frames.
-        share = np.array([weights[key].sum() * (key + 0.5) for key in keys])
-        key = keys[int(rng.choice(len(keys), p=share / share.sum()))]
-        num = max(1, self._run.frames // ((key + 1) * _BUCKET_FRAMES))
-        chosen = rng.choice(len(self._buckets[key]), num, p=weights[key] / weights[key].sum())
-        return self.batch([self._buckets[key][int(index)] for index in chosen], stage)
+    def draw(self, rng: np.random.Generator, stage: Stage) -> Batch:
+        """The sentences of a step: in the say stage mostly of one voice, else all as often."""
+        weight = self._of_voice if stage is Stage.SAY else lambda _: 1.0
+        return self.batch(self._buckets.draw(rng, self._run.frames, weight), stage)
 
     def batch(self, sentences: Sequence[Sentence], stage: Stage = Stage.SAY) -> Batch:
-        """These sentences side by side; shorter ones end in padding and empty speech."""
-        lengths = [len(sentence.text_F) for sentence in sentences]
-        num_rows, longest = self._run.model.num_rows, max(lengths)
-        tokens_BRF = np.full((len(sentences), num_rows, longest), ZERO_TOKEN, np.int64)
-        tokens_BRF[:, 0] = TEXT_PADDING
-        for tokens_RF, (row, text_F) in zip(tokens_BRF, sentences, strict=True):
-            tokens_RF[0, : len(text_F)] = text_F
-            if stage is not Stage.TEXT:
-                codes_KF = self._codes.codes(row)
-                tokens_RF[1 : 1 + len(codes_KF), : len(text_F)] = codes_KF
+        """These sentences side by side."""
+        spoken = [None if stage is Stage.TEXT else self._codes.codes(one.row) for one in sentences]
         conditions = [{"voice": one.row.voice, "style": one.row.style} for one in sentences]
-        return Batch(torch.from_numpy(tokens_BRF), torch.tensor(lengths), conditions)
+        return side_by_side(self._run, [one.text_F for one in sentences], spoken, conditions, stage)
 
     def _written(self, rows: list[Row]) -> list[Sentence]:
         sentences = []
         for row in rows:
             num_frames = self._codes.num_frames(row)
-            tokens = [self._tokens(word.text) for word in row.words]
-            text_F = text_frames(row.words, tokens, num_frames, self._run.lead_frames)
+            text_F = text_frames(row.words, self._words.tokens(row), num_frames, self._run.lead_frames)
             if text_F is not None and num_frames <= _LONGEST_FRAMES:
                 sentences.append(Sentence(row, text_F))
         return sentences
 
-    def _tokens(self, word: str) -> list[int]:
-        if word not in self._pieces:
-            self._pieces[word] = self._text.encode(word)
-        return self._pieces[word]
+    def _of_voice(self, sentence: Sentence) -> float:
+        return self._own_weight if sentence.row.voice == self._run.voice else self._other_weight
 
-    def _weights(self, bucket: list[Sentence], stage: Stage) -> NDArray[np.float64]:
-        if stage is not Stage.SAY:
-            return np.ones(len(bucket))
-        own = np.array([sentence.row.voice == self._run.voice for sentence in bucket])
-        return np.where(own, self._own_weight, self._other_weight)
+
+def side_by_side(
+    run: SpeechRun,
+    texts: Sequence[NDArray[np.int64]],
+    spoken: Sequence[NDArray[np.int16] | None],
+    conditions: list[dict[str, str]],
+    stage: Stage,
+) -> Batch:
+    """Text [F] and codes [K, F] of each; shorter ones end in padding and empty speech, and rows that have no
+    codes are empty."""
+    lengths = [len(text_F) for text_F in texts]
+    tokens_BRF = np.full((len(texts), run.model.num_rows, max(lengths)), ZERO_TOKEN, np.int64)
+    tokens_BRF[:, 0] = TEXT_PADDING
+    for tokens_RF, text_F, codes_KF in zip(tokens_BRF, texts, spoken, strict=True):
+        tokens_RF[0, : len(text_F)] = text_F
+        if codes_KF is not None:
+            tokens_RF[1 : 1 + len(codes_KF), : len(text_F)] = codes_KF
+    return Batch(torch.from_numpy(tokens_BRF), torch.tensor(lengths), conditions, stage)

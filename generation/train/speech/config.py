@@ -1,6 +1,6 @@
 """The mini voice's shapes, and how a run is set up."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,11 +17,14 @@ MINI_SPEECH = MoshiConfig(
     depth=DepthConfig(dim=128, num_layers=2, num_heads=4, feed_forward=512),
     text_vocabulary=VOCABULARY,
     audio_vocabulary=MINI.codebook_size,
-    num_audio=8,  # its own speech; the user's eight rows come with the dialogue stage
+    num_audio=8,  # its own speech alone
     num_spoken=8,
     delays=(0, 0, 1, 1, 1, 1, 1, 1, 1),
 )
 """13 M parameters, of which 8.7 M are read in each frame."""
+
+MINI_DIALOGUE = replace(MINI_SPEECH, num_audio=16, delays=(*MINI_SPEECH.delays, *MINI_SPEECH.delays[1:]))
+"""The same with a user's eight rows: 2.1 M parameters more, all of them embeddings."""
 
 CONDITION_DIM = 32
 
@@ -32,6 +35,7 @@ class Stage(StrEnum):
     TEXT = "text"  # text alone: every speech row is empty
     JOINT = "joint"  # all voices by their hours; every text token counts
     SAY = "say"  # mostly one voice; of the text only when a word begins, for the words are given
+    DIALOGUE = "dialogue"  # two people on a line, all of Moshi's text; the say stage goes on beside it
 
 
 @dataclass(frozen=True)
@@ -43,19 +47,21 @@ class SpeechRun:
     codec: Path  # codec.safetensors of `earmark train codec`, its codes frozen
     out: Path
     steps: dict[Stage, int] = field(default_factory=lambda: {Stage.SAY: 5_000})
+    start: Path | None = None  # a model folder to begin with; a user's rows, if it has none, begin silent
     voice: str = "kathleen"
     voice_share: float = 0.6  # of the sentences of the say stage
+    scene_share: float = 0.6  # of the steps of the dialogue stage; the others are the say stage's
     others: tuple[str, ...] | None = None  # voices that are trained on besides; None: all there are
     styled: bool = True  # also on what is not neutral
     model: MoshiConfig = field(default_factory=lambda: MINI_SPEECH)
     mimi: MimiConfig = field(default_factory=lambda: MINI)
     lead_frames: int = 4  # by which text is ahead of its speech
-    frames: int = 500  # in a step
+    frames: int = 1_000  # in a step
     depth_share: float = 0.5  # of them that the depth transformer sees
     semantic_weight: float = 4.0  # of the first codebook's loss; an acoustic one has 1
     padding_weight: float = 0.5  # of text tokens that hold no text
     text_drop: float = 0.1  # of the sentences: text unseen, so that it can be guided
-    noise: float = 0.1  # of the frames: heard by the model as other ones than it said
+    noise: float = 0.9  # of a sentence's frames, at most: heard by the model as other ones than it said
     learning_rate: float = 1e-3
     warm_steps: int = 200
     averaging: float = 0.998  # kept, each step, of the running mean of the weights

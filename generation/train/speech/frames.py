@@ -23,11 +23,16 @@ FRAME_RATE_HZ = 12.5
 
 
 def text_frames(
-    words: Sequence[Word], tokens: Sequence[Sequence[int]], num_frames: int, lead_frames: int
+    words: Sequence[Word],
+    tokens: Sequence[Sequence[int]],
+    num_frames: int,
+    lead_frames: int,
+    *,
+    ended: bool = True,
 ) -> NDArray[np.int64] | None:
     """Text tokens [F] of an utterance in the code cache, or None where its words come too fast to be written.
 
-    `tokens`: of each word. `lead_frames` at most LEAD_IN - 1.
+    `tokens`: of each word. `lead_frames` at most LEAD_IN - 1. `ended`: whether an EPAD ends them.
     """
     if not 0 <= lead_frames < LEAD_IN:
         raise ValueError(f"lead_frames is from 0 to {LEAD_IN - 1}, not {lead_frames}")
@@ -41,6 +46,7 @@ def text_frames(
             return None
         text_F[announced] = TEXT_END_OF_PADDING
         text_F[announced + 1 : free] = pieces
-    ended = max(free, LEAD_IN + math.ceil(words[-1].end_s * FRAME_RATE_HZ) + 1)
-    text_F[min(ended, num_frames - 1)] = TEXT_END_OF_PADDING
+    if ended:
+        end = max(free, LEAD_IN + math.ceil(words[-1].end_s * FRAME_RATE_HZ) + 1)
+        text_F[min(end, num_frames - 1)] = TEXT_END_OF_PADDING
     return text_F

@@ -1,6 +1,6 @@
-"""Train the small voice: text alone, then text and speech of all voices, then mostly the voice of `say`.
+"""Train the small voice: text, then text and speech of all voices, then mostly one voice, then conversations.
 
-    stages (config.Stage)       text -> joint -> say; each has steps, 0 leaves it out
+    stages (config.Stage)       text -> joint -> say -> dialogue; each has steps, 0 leaves it out
     OUT/checkpoint.safetensors  what a run goes on from, every five minutes (audio/run_state.py)
     OUT/codes-…                 the training speech as codes (codes.py)
     OUT/model                   the result, a folder that `earmark say --model` takes; written at each report,
@@ -10,7 +10,8 @@
 A crash loses at most the steps since the last checkpoint, and they are taken again with the same batches.
 Runs unchanged on CUDA; in bfloat16 but for the weights where that is faster (audio/bfloat16.py).
 Source: Moshi (Defossez et al., 2024, sec. 3.4 and 4.2). The depth transformer sees a random part of the
-frames, as in Sesame's CSM (2025). Not here: the dialogue stage.
+frames, as in Sesame's CSM (2025). Differs: the say stage goes on beside the dialogue stage, and one model
+does both.
 """
 
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,12 +31,13 @@ from generation.moshi import Guidance, Sampling
 from generation.text import Text
 from generation.train.data.cache import SpeechCache
 from generation.train.held_out import note_held_out
-from generation.train.speech.batches import Batch, Sentences
+from generation.train.speech.batches import Batch, Sentences, Words
 from generation.train.speech.codes import CodeCache
-from generation.train.speech.config import SpeechRun, condition_configs
+from generation.train.speech.config import SpeechRun, Stage, condition_configs
 from generation.train.speech.losses import Corruption, losses_of
 from generation.train.speech.report import held_out_figures, on_device
-from generation.train.speech.voice import Voice, begin
+from generation.train.speech.scenes import Scenes
+from generation.train.speech.voice import Voice, begin, begin_with
 
 SHOWN_STEPS = 50
 SAMPLING = Sampling(temperature=0.7, top_k=50, text_temperature=0.7, text_top_k=25)
@@ -56,9 +59,13 @@ class SpeechTraining:
         mimi = read_mimi(run.codec, run.mimi, run.model.num_spoken, run.device)
         rows = [row for row in speech.rows if run.uses(row.voice, row.style)]
         codes = CodeCache(speech, rows, mimi, run.out, report)
-        self.sentences = Sentences(run, speech, rows, codes, text)
+        words = Words(text)
+        self.sentences = Sentences(run, speech, rows, codes, words)
+        self.scenes = Scenes(run, mimi, words, report) if run.steps.get(Stage.DIALOGUE) else None
         self.voice = Voice(run.model, condition_configs(self.sentences.voices)).to(run.device)
         begin(self.voice.moshi, text)
+        if run.start is not None:
+            begin_with(self.voice, run.start)
         self.average = deepcopy(self.voice).requires_grad_(False)
         self.adam = torch.optim.AdamW(
             self.voice.parameters(), lr=run.learning_rate, betas=(0.9, 0.95), weight_decay=0.05, fused=True
@@ -74,8 +81,8 @@ class SpeechTraining:
         for group in self.adam.param_groups:
             group["lr"] = run.rate(self.step)
         generator = torch.Generator().manual_seed(run.seed + self.step)
-        batch = self.sentences.draw(self.step)
-        corruption = Corruption.draw(run, run.stage(self.step), batch, generator)
+        batch = self.draw(self.step)
+        corruption = Corruption.draw(run, batch, generator)
         chosen_BF = torch.rand(corruption.noisy_BF.shape, generator=generator) < run.depth_share
         loss, seen = self._loss(batch, corruption, chosen_BF)
         self.adam.zero_grad(set_to_none=True)
@@ -86,6 +93,16 @@ class SpeechTraining:
         self.step += 1
         self.spent_s += time.monotonic() - started
         return seen
+
+    def draw(self, step: int) -> Batch:
+        """What a step trains on."""
+        rng, stage = np.random.default_rng((self.run.seed, step)), self.run.stage(step)
+        if stage is not Stage.DIALOGUE:
+            return self.sentences.draw(rng, stage)
+        assert self.scenes is not None
+        if rng.random() < self.run.scene_share:
+            return self.scenes.draw(rng)
+        return self.sentences.draw(rng, Stage.SAY)
 
     def save(self) -> None:
         """Write what a run goes on from."""
@@ -110,14 +127,14 @@ class SpeechTraining:
     def _loss(
         self, batch: Batch, corruption: Corruption, chosen_BF: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
-        run, stage = self.run, self.run.stage(self.step)
+        run = self.run
         corruption = Corruption(*(part.to(run.device) for part in corruption))
         batch = on_device(batch, run.device)
         device = torch.device(run.device).type
         with torch.autocast(device, torch.bfloat16, enabled=multiplies_bfloat16(device)):
             condition_B1E = self.voice.conditions(batch.conditions)
             losses = losses_of(
-                self.voice.moshi, condition_B1E, batch, run, stage, corruption, chosen_BF.to(run.device)
+                self.voice.moshi, condition_B1E, batch, run, corruption, chosen_BF.to(run.device)
             )
         seen = {"text": float(losses.text.detach())}
         if losses.audio_K is not None:
@@ -162,6 +179,6 @@ def run_speech(run: SpeechRun, report: Report) -> dict[str, float]:
 
 def _note(training: SpeechTraining, report: Report) -> dict[str, float]:
     training.publish()
-    figures = held_out_figures(training.run, training.average, training.sentences)
+    figures = held_out_figures(training.run, training.average, training.sentences, training.scenes)
     note_held_out(training.run.out, training.step, training.spent_s, figures, report)
     return figures

@@ -43,12 +43,12 @@ class Corruption(NamedTuple):
     noisy_BF: Tensor  # bool; frames that are heard as others of the batch
 
     @classmethod
-    def draw(cls, run: SpeechRun, stage: Stage, batch: Batch, generator: torch.Generator) -> "Corruption":
+    def draw(cls, run: SpeechRun, batch: Batch, generator: torch.Generator) -> "Corruption":
         """In the text stage there is nothing but text, which is then always heard."""
         B, _, F = batch.tokens_BRF.shape
         return cls(
-            torch.rand(B, generator=generator) < (0.0 if stage is Stage.TEXT else run.text_drop),
-            torch.rand(B, F, generator=generator) < run.noise,
+            torch.rand(B, generator=generator) < (0.0 if batch.stage is Stage.TEXT else run.text_drop),
+            torch.rand(B, F, generator=generator) < run.noise * torch.rand(B, 1, generator=generator),
         )
 
 
@@ -57,7 +57,6 @@ def losses_of(
     condition_B1E: Tensor,
     batch: Batch,
     run: SpeechRun,
-    stage: Stage = Stage.SAY,
     corruption: Corruption | None = None,
     chosen_BF: Tensor | None = None,
 ) -> Losses:
@@ -68,8 +67,8 @@ def losses_of(
     z_BFE, text_logits_BFV = hear(model, inputs_BRF, condition_B1E)
     inside_BF = torch.arange(inputs_BRF.shape[2], device=inputs_BRF.device) < batch.lengths_B[:, None]
     told_BF = inside_BF if corruption is None else inside_BF & ~corruption.hidden_B[:, None]
-    text = _text_loss(text_logits_BFV, spoken_BRF[:, 0], told_BF, run.padding_weight, stage)
-    if stage is Stage.TEXT:
+    text = _text_loss(text_logits_BFV, spoken_BRF[:, 0], told_BF, run.padding_weight, batch.stage)
+    if batch.stage is Stage.TEXT:
         return Losses(text, None)
     seen_BF = inside_BF if chosen_BF is None else inside_BF & chosen_BF
     spoken_NR = spoken_BRF.transpose(1, 2)[seen_BF]

@@ -8,9 +8,13 @@ back into the residual stream begin small.
 Source for the maps: GPT-2 (Radford et al., 2019, sec. 2.3). Dimension key: V vocabulary, E width.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
+from generation.checkpoints import Checkpoint, load_conditions, load_moshi
+from generation.errors import CheckpointError
 from generation.moshi import Moshi, MoshiConfig
 from generation.moshi.conditions import ConditionConfig, Conditions
 from generation.text import Text
@@ -45,6 +49,27 @@ def begin(model: Moshi, text: Text) -> None:
         has_letters_V = spelled_VE.any(dim=1)
         scale = embedding.weight.std() / spelled_VE[has_letters_V].std()
         embedding.weight[: len(spelled_VE)].add_(scale * spelled_VE.to(embedding.weight.device))
+
+
+@torch.no_grad()
+def begin_with(voice: Voice, folder: Path) -> None:
+    """Take the weights of a model of the same sizes and conditions. Rows that it does not have, the user's,
+    begin as zeros: the model says at first what it said before. Raises CheckpointError.
+    """
+    checkpoint = Checkpoint.open(folder)
+    conditions = load_conditions(checkpoint)
+    given = {f"moshi.{name}": value for name, value in load_moshi(checkpoint).state_dict().items()}
+    if conditions is not None:
+        given |= {f"conditions.{name}": value for name, value in conditions.state_dict().items()}
+    for name, own in voice.state_dict().items():
+        if name in given and given[name].shape == own.shape:
+            own.copy_(given[name])
+        elif name not in given and name.startswith("moshi.emb."):
+            own.zero_()
+        else:
+            raise CheckpointError(
+                f"{folder} cannot be gone on with: its {name} is of another size or missing"
+            )
 
 
 def _spelled(text: Text, width: int) -> Tensor:

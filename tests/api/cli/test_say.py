@@ -66,7 +66,6 @@ def test_what_cannot_be_said_is_one_sentence_and_nothing_is_registered(
         (["say", TEXT, "-o", out, "--model", voice, "--style", "angry"], 1, "whisper"),
         (["say", TEXT, "-o", out, "--model", voice, "--voice", "nobody"], 1, "kathleen"),
         (["say", TEXT, "-o", out, "--model", tmp_path / "absent"], 1, "absent"),
-        (["say", TEXT, "-o", out], 2, "--model"),
     ]
     assert_refused(earmark, wrong)
     assert not out.exists()

@@ -8,6 +8,7 @@ import pytest
 
 from generation.checkpoints import Checkpoint, load_mimi, load_moshi, load_tokenizer
 from generation.checkpoints.checkpoint import MIMI_NAME, MOSHI_INT8_NAME, MOSHI_NAME, TOKENIZER_NAME
+from generation.checkpoints.writing import CODEC_NAME
 from generation.errors import CheckpointError
 from generation.mimi import MimiConfig
 from generation.moshi import Guidance, MoshiConfig, Sampling
@@ -125,8 +126,8 @@ def test_a_config_that_is_no_object_is_refused(folder: Path, text: str) -> None:
 
 def test_a_file_elsewhere_on_this_machine_may_be_named_by_a_local_checkpoint(folder: Path) -> None:
     """`file://`, as in published programs: one codec for many models."""
-    elsewhere = folder.parent / "codec.safetensors"
-    (folder / MIMI_NAME).rename(elsewhere)
+    elsewhere = folder.parent / "another.safetensors"
+    (folder / CODEC_NAME).rename(elsewhere)
     assert Checkpoint.open(changed(folder, mimi_name=f"file://{elsewhere}")).mimi_path == elsewhere
 
 

@@ -150,7 +150,9 @@ def test_a_repository_without_the_file_says_which(hub: Hub, tmp_path: Path) -> N
         Checkpoint.open("owner/essay")
 
 
-@pytest.mark.parametrize("model", ["mini", "/not/there", "./models/x", "a/b/c", "", Path("owner/name")])
+@pytest.mark.parametrize(
+    "model", ["./mini", "maxi", "/not/there", "./models/x", "a/b/c", "", Path("owner/name")]
+)
 def test_what_can_be_neither_folder_nor_repository_is_refused_at_once(model: str | Path) -> None:
     """A mistyped path must not become a question to the hub."""
     with pytest.raises(CheckpointError, match="is no folder"):

@@ -41,9 +41,9 @@ def test_nothing_but_the_checkpoint_is_left(tmp_path: Path) -> None:
     """A file of another step would be uploaded with it."""
     names = sorted(path.name for path in write_tiny_checkpoint(write_tiny_checkpoint(tmp_path)).iterdir())
     assert names == [
+        "codec.safetensors",
         "config.json",
         "mimi_config.json",
         "model.safetensors",
-        "tokenizer-e351c8d8-checkpoint125.safetensors",
-        "tokenizer_spm_32k_3.model",
+        "tokenizer.model",
     ]

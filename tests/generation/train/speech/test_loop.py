@@ -1,5 +1,6 @@
 """A tiny voice trained for a few steps on synthetic speech, with a tiny codec: stages, resuming, results."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,23 +9,28 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from generation import Speaker
-from generation.checkpoints import published_state, read_mimi
-from generation.errors import TrainingDataError
+from generation import Dialogue, Speaker, reply
+from generation.checkpoints import Checkpoint, load_moshi, published_state, read_mimi
+from generation.errors import CheckpointError, TrainingDataError
 from generation.mimi import Mimi
 from generation.moshi import Moshi
-from generation.moshi.config import TEXT_PADDING, ZERO_TOKEN
+from generation.moshi.config import SILENT_TEXT, TEXT_END_OF_PADDING, TEXT_PADDING, ZERO_TOKEN
 from generation.text import Text
+from generation.train.data import dialogues
 from generation.train.data.cache import SpeechCache, write_shard
 from generation.train.data.item import Part, SpokenSentence, Word
 from generation.train.speech import codes
+from generation.train.speech.batches import Words
 from generation.train.speech.codes import LEAD_IN, TAIL, CodeCache, codes_name
 from generation.train.speech.config import SpeechRun, Stage
 from generation.train.speech.loop import SpeechTraining, run_speech
+from generation.train.speech.losses import Corruption
 from generation.train.speech.voice import begin
 from tests.generation.tiny import TINY_MIMI, TINY_MOSHI, tiny_tokenizer
 
+PARTS = (Part.TEST, *[Part.TRAIN] * 5)
 STEPS = {Stage.TEXT: 1, Stage.JOINT: 2, Stage.SAY: 3}
+TALKS = {Stage.SAY: 1, Stage.DIALOGUE: 3}
 
 
 def _sentence(voice: str, number: int) -> SpokenSentence:
@@ -38,6 +44,10 @@ def _sentence(voice: str, number: int) -> SpokenSentence:
     return SpokenSentence(text, words, wav_T, voice, ("neutral", "fast")[number % 2])
 
 
+def _neutral(voice: str, number: int) -> SpokenSentence:
+    return replace(_sentence(voice, number), style="neutral")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
     root = tmp_path_factory.mktemp("speech")
@@ -47,6 +57,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
         items = [(_sentence(voice, number), Part.TRAIN) for number in range(6)]
         items += [(_sentence(voice, 6), Part.TEST)]
         write_shard(data, f"{voice}-0000", items, 0)
+    sides = [(_neutral(v, n), part) for n, part in enumerate(PARTS) for v in ("slt", "user")]
+    (data / dialogues.FOLDER).mkdir()
+    write_shard(data / dialogues.FOLDER, "dialogue-0000", sides, 0)
     (data / "tokenizer.model").write_bytes(tiny_tokenizer())
     torch.manual_seed(1)
     save_file(published_state(Mimi(TINY_MIMI)), root / "codec.safetensors")
@@ -61,6 +74,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
         frames=100,
         warm_steps=1,
     )
+
+
+def _text(run: SpeechRun) -> Text:
+    return Text.load(run.data / "tokenizer.model")
 
 
 def _training(run: SpeechRun) -> SpeechTraining:
@@ -109,11 +126,11 @@ def test_training_learns(run: SpeechRun) -> None:
 
 def test_the_text_stage_hears_no_speech_and_the_say_stage_prefers_its_voice(run: SpeechRun) -> None:
     training = _training(replace(run, voice_share=1.0))
-    text, joint, say = (training.sentences.draw(step) for step in (0, 1, 3))
+    text, joint, say = (training.draw(step) for step in (0, 1, 3))
     assert bool((text.tokens_BRF[:, 1:] == ZERO_TOKEN).all())
     assert {row["voice"] for row in joint.conditions} == {"kathleen", "slt"}
     assert {row["voice"] for row in say.conditions} == {"kathleen"}
-    again = training.sentences.draw(3)
+    again = training.draw(3)
     assert torch.equal(say.tokens_BRF, again.tokens_BRF)
     for batch in (joint, say):
         _, _, F = batch.tokens_BRF.shape
@@ -126,13 +143,93 @@ def test_the_text_stage_hears_no_speech_and_the_say_stage_prefers_its_voice(run:
 def test_a_run_may_begin_with_neutral_speech_of_one_voice_and_go_on_with_all(run: SpeechRun) -> None:
     """The sizes of the model must not depend on what is trained on first."""
     few = _training(replace(run, others=(), styled=False))
-    assert {(c["voice"], c["style"]) for c in few.sentences.draw(1).conditions} == {("kathleen", "neutral")}
+    assert {(c["voice"], c["style"]) for c in few.draw(1).conditions} == {("kathleen", "neutral")}
     few.update()
     few.save()
     more = SpeechTraining(run)
-    drawn = [c for step in range(1, 6) for c in more.sentences.draw(step).conditions]
+    drawn = [c for step in range(1, 6) for c in more.draw(step).conditions]
     assert {(c["voice"], c["style"]) for c in drawn} >= {("slt", "fast"), ("kathleen", "neutral")}
     assert np.isfinite(more.update()["text"])
+
+
+def _talking(run: SpeechRun) -> SpeechRun:
+    """A run of conversations that begins with what `run` published."""
+    out = run.out.parent / "talking"
+    return replace(run, steps=TALKS, model=TINY_MOSHI, start=run.out / "model", out=out)
+
+
+def test_a_scene_is_what_moshi_writes_says_and_hears(run: SpeechRun) -> None:
+    training = _training(replace(_talking(run), start=None, scene_share=1.0))
+    assert training.scenes is not None
+    batch = training.draw(1)
+    assert batch.stage is Stage.DIALOGUE
+    speech = SpeechCache(run.data / dialogues.FOLDER)
+    moshi, user = speech.rows[2:4]
+    [scene] = training.scenes._written(Words(_text(run)), [(moshi, user)])
+    one = training.scenes.batch([scene]).tokens_BRF[0]
+    mimi = read_mimi(run.codec, TINY_MIMI, 8)
+    for row, codes_KF in ((moshi, one[1:9]), (user, one[9:])):
+        wav_T = np.pad(speech.read(row).wav_T, (LEAD_IN * 1920, TAIL * 1920 + -row.length % 1920))
+        assert torch.equal(codes_KF, mimi.run(torch.from_numpy(wav_T)[None])[0][0])
+    written = [int(token) for token in one[0] if token not in SILENT_TEXT]
+    assert written == [token for word in Words(_text(run)).tokens(moshi) for token in word]
+    assert int((one[0] == TEXT_END_OF_PADDING).sum()) == len(moshi.words), "nothing ends a conversation"
+
+
+def test_conversations_go_on_from_a_voice_and_hear_nobody_at_first(run: SpeechRun) -> None:
+    """Until it has learned, a user changes nothing; what it says is what the voice said."""
+    _training(run)
+    run_speech(run, lambda _: None)
+    talking = _talking(run)
+    training = _training(talking)
+    checkpoint = Checkpoint.open(run.out / "model")
+    before, after = load_moshi(checkpoint), training.voice.moshi
+    torch.testing.assert_close(after.text_emb.weight.data, before.text_emb.weight.float())
+    assert [bool(embed.weight.any()) for embed in after.emb] == [True] * 8 + [False] * 8
+    figures = run_speech(talking, lambda _: None)
+    assert {"dialogue_text", "dialogue_audio_1", "dialogue_audio_8", "text"} <= figures.keys()
+    assert all(np.isfinite(value) for value in figures.values())
+    heard = load_moshi(Checkpoint.open(talking.out / "model"))
+    assert all(bool(embed.weight.any()) for embed in heard.emb), "now it hears"
+    dialogue = Dialogue.load(talking.out / "model")
+    spoken = list(reply(dialogue, np.zeros(19_200, np.float32), seed=1))
+    assert len(spoken) == 10 and np.isfinite(spoken[-1].speech_T).all()
+    speaker = Speaker.load(talking.out / "model")
+    assert len(next(speaker.say(speaker.read("Hello there."), seed=1))) == 1920
+
+
+def test_a_voice_alone_is_no_partner(run: SpeechRun) -> None:
+    _training(run)
+    run_speech(run, lambda _: None)
+    with pytest.raises(CheckpointError, match="hears nobody"):
+        Dialogue.load(run.out / "model")
+
+
+def test_a_model_of_another_size_cannot_be_gone_on_with(run: SpeechRun) -> None:
+    _training(run)
+    run_speech(run, lambda _: None)
+    wider = replace(TINY_MOSHI, text_vocabulary=TINY_MOSHI.text_vocabulary + 8)
+    with pytest.raises(CheckpointError, match="another size"):
+        _training(replace(_talking(run), model=wider))
+
+
+def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, tmp_path: Path) -> None:
+    for file in run.data.iterdir():
+        if file.is_file():
+            shutil.copy(file, tmp_path)
+    with pytest.raises(TrainingDataError, match="--hours-dialogues"):
+        _training(replace(_talking(run), start=None, data=tmp_path))
+
+
+def test_of_some_sentences_hardly_a_sound_is_heard_as_it_was(run: SpeechRun) -> None:
+    """A network that may always go by its last sounds learns to do without the text (docs/LOG.md)."""
+    batch = _training(run).draw(1)
+    many = batch._replace(tokens_BRF=batch.tokens_BRF[:1].expand(400, -1, -1))
+    corruption = Corruption.draw(run, many, torch.Generator().manual_seed(1))
+    share_B = corruption.noisy_BF.float().mean(1)
+    assert float((share_B < 0.1).float().mean()) == pytest.approx(0.11, abs=0.06)
+    assert float(share_B.max()) == pytest.approx(run.noise, abs=0.1)
+    assert float(corruption.hidden_B.float().mean()) == pytest.approx(run.text_drop, abs=0.06)
 
 
 def test_what_is_published_is_the_mean_of_the_weights(run: SpeechRun) -> None:
