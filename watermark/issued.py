@@ -100,7 +100,7 @@ class Codebook:
             added += len(part)
 
     def best(self, soft: Floats) -> tuple[int, float]:
-        """Return the id whose codeword fits soft bits [256] best, with its z. Raises ValueError for no ids."""
+        """Return the id whose codeword fits soft bits [256] best, and its z. Raises ValueError when empty."""
         num = self._num
         if not num:
             raise ValueError("a codebook without an id has no best one")
