@@ -43,7 +43,7 @@ surer than a mark, which is found at 1e-3: what is called a high certainty. A de
 
 _MIN_Z = 4.5  # with this and one id p is above 1e-5: not worth the exact number
 _THETAS = np.linspace(0.8, 2.0, 25)  # of z; on degraded speech the best was 1.1 to 1.3
-_BLOCK_IDS = 1 << 16  # scored at once: their sums stay in the cache
+_BLOCK_IDS = 1 << 16  # scored at once: the sums stay in the cache
 
 _SAME_SHARE = 0.7
 _SAME_SPREAD = 2.5
@@ -101,18 +101,20 @@ class Codebook:
 
     def best(self, soft: Floats) -> tuple[int, float]:
         """Return the id whose codeword fits soft bits [256] best, and its z. Raises ValueError when empty."""
-        num = self._num
-        if not num:
+        z_N = self.scores(soft)
+        if not len(z_N):
             raise ValueError("a codebook without an id has no best one")
+        number, place = divmod(int(z_N.argmax()), _BLOCK_IDS)
+        return int(self._ids[number][place]), float(z_N.max())
+
+    def scores(self, soft: Floats) -> Floats:
+        """Return z of every id, in the order in which they were added [N]."""
+        z_N = np.empty(self._num, np.float32)
         tables = _tables(soft / _norm(soft))
-        found = (0, -math.inf)
-        for number in range(-(-num // _BLOCK_IDS)):
-            size = min(num - number * _BLOCK_IDS, _BLOCK_IDS)
-            z_N = _scores(tables, self._codes[number][:, :size])
-            place = int(z_N.argmax())
-            if z_N[place] > found[1]:
-                found = (int(self._ids[number][place]), float(z_N[place]))
-        return found
+        for number, first in enumerate(range(0, len(z_N), _BLOCK_IDS)):
+            block_N = z_N[first : first + _BLOCK_IDS]
+            block_N[:] = _scores(tables, self._codes[number][:, : len(block_N)])
+        return z_N
 
 
 def recognise(mark: Unread, books: Sequence[Codebook], num_tries: int) -> Recognised | None:

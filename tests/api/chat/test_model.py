@@ -51,7 +51,7 @@ def test_what_the_model_says_is_marked_and_issued_here(staged: Staged, checkpoin
         for client in (one, two):
             assert client.of(Kind.TEXT)
             answer = stage.service.detect(flac(client.heard()))
-            # A random model's babble is a steady noise: through Opus one payload in fifteen is not read from
+            # A random model's babble is a steady noise: through Opus one payload in three is not read from
             # it, however long it is, and the fingerprint takes one babble for the other. Then the mark is
             # recognised among those issued.
             assert answer.verdict in ("issued_here", "issued_here_altered"), answer.verdict_reason
