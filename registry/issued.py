@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Subquery, func, literal, select
 from registry import changelog
 from registry.tables import ChangelogRow, GenerationRow
 
-BATCH_IDS = 1 << 16  # 512 KB; a statement takes 50 ms
+BATCH_IDS = 1 << 16  # 512 KB; a statement takes 30 ms
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,12 @@ def recognise(mark: Unread, books: Sequence[Codebook], num_tries: int) -> Recogn
     """
     filled = [book for book in books if len(book)]
     candidates = []
-    for book in filled:
-        for heard in mark.tries:
-            soft = np.asarray(heard.bits, np.float32)
-            content_id, z = book.best(soft)
-            p = len(filled) * num_tries * len(book) * chance(soft, z)
+    for heard in mark.tries:
+        soft = np.asarray(heard.bits, np.float32)
+        best = [(book, *book.best(soft)) for book in filled]
+        chances = {z: chance(soft, z) for z in {z for _, _, z in best}}  # books often agree
+        for book, content_id, z in best:
+            p = len(filled) * num_tries * len(book) * chances[z]
             candidates.append(Recognised(content_id, z, min(1.0, max(MIN_PROBABILITY, p))))
     return min(candidates, key=lambda one: (one.false_alarm_probability, -one.score), default=None)
 
