@@ -49,11 +49,12 @@ class IssuedMarks:
         `likely`: content ids that the fingerprint search accepts. They are few and have half of the false
         alarms, so one of them is named by less. Raises `DatabaseUnavailable`.
         """
-        if not mark.unread:
+        places = {one.unread for one in mark.segments if one.unread is not None}  # others are hidden by these
+        if not places:
             return {}
         books = [self.follow(), Codebook(self._key, np.array(likely, np.int64))]
-        num_tries = sum(len(one.tries) for one in mark.unread)
-        best = {n: recognise(one, books, num_tries) for n, one in enumerate(mark.unread)}
+        num_tries = sum(len(mark.unread[n].tries) for n in places)
+        best = {n: recognise(mark.unread[n], books, num_tries) for n in places}
         return {n: one for n, one in best.items() if one is not None and one.accepted}
 
     def denies(self, mark: Detection, match: Match, content_id: int) -> bool:

@@ -4,20 +4,30 @@ Keys and content ids are drawn anew for each server, so what is read of a damage
 Each test damages a file in several ways and says how many of them must have come out unread.
 """
 
+from dataclasses import replace
+from uuid import uuid4
+
 import numpy as np
 import pytest
 
 from api.recognition import IssuedMarks
 from api.schemas import content_id_hex
 from audio import SAMPLE_RATE_HZ, decode, edits
-from registry import StartFromSnapshot
+from registry import Match, StartFromSnapshot
 from tests.api.conftest import Marked, Server, flac, recording, row
+from watermark import Detection, Key, MarkSegment, Warp, payload
+from watermark import Outcome as MarkOutcome
+from watermark.result import SoftBits, Unread
+from watermark.warp import UNCHANGED
 
 AUDIO = {"Content-Type": "audio/flac"}
 
 OURS = ("issued_here", "issued_here_altered")
 DAMAGES = [(edit, start_s) for edit in ("mp3_16k", "opus_12k", "noise_20db") for start_s in (0.5, 1.5, 6.0)]
 PIECE_S = 3.5
+KEY = Key(bytes(range(16)))  # of marks written by hand
+ITS, ANOTHERS, THIRD = 0x53D027F580E1, 0xA4D12928DE75, 0x8704A55449BB
+"""Content ids as they are drawn; the codewords of neighbours such as 1 and 2 would be alike."""
 
 
 def damaged(wav_T: np.ndarray, edit: str, start_s: float) -> np.ndarray:
@@ -106,6 +116,55 @@ def test_a_mark_that_was_never_issued_names_nobody_and_denies_the_match(
         assert answer["generation"] is None
         assert "the mark is not that generation's" in answer["verdict_reason"]
         assert kathleen.generation_id in row(answer, "fingerprint")["reason"]
+
+
+def heard(content_id: int, *spans: tuple[float, float], warp: Warp = UNCHANGED) -> Detection:
+    """A mark with a strong pilot and the clean codeword of an id, which stands in these spans."""
+    bits = SoftBits(20.0, tuple(payload.encode(KEY, content_id).tolist()))
+    segments = tuple(MarkSegment(start_s, end_s, 9.0, None, unread=0) for start_s, end_s in spans)
+    return Detection(MarkOutcome.FOUND, 20, 5, 1e-12, None, segments, warp=warp, unread=(Unread((bits,)),))
+
+
+@pytest.mark.parametrize(
+    ("mark", "denied"),
+    [
+        (heard(ITS, (0, 4)), False),  # its own
+        (heard(ANOTHERS, (0, 4)), True),
+        (heard(ANOTHERS, (0, 1.5)), False),  # the rest may be another recording
+        (heard(ANOTHERS, (0, 1.5), (2, 4)), True),
+        (heard(ANOTHERS, (5, 9)), False),
+        (heard(ANOTHERS, (0, 1.9), warp=Warp(1.25, 1.25)), True),  # 2.4 s as it was issued
+        (replace(heard(ANOTHERS, (0, 4)), segments=(), unread=()), False),
+    ],
+)
+def test_a_mark_denies_what_it_covers(server: Server, mark: Detection, denied: bool) -> None:
+    """A match from 0 to 4 s of the generation whose content id is ITS."""
+    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9)
+    assert IssuedMarks(KEY, server.service.registry).denies(mark, match, ITS) is denied
+
+
+def test_one_mark_that_fits_is_enough_against_another_that_does_not(server: Server) -> None:
+    """Two marks under one match, as of audio that was marked again."""
+    one, other = heard(ITS, (0, 3)), heard(ANOTHERS, (1, 4))
+    both = replace(
+        one,
+        segments=(*one.segments, replace(other.segments[0], unread=1)),
+        unread=(*one.unread, *other.unread),
+    )
+    issued = IssuedMarks(KEY, server.service.registry)
+    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9)
+    assert [issued.denies(both, match, content_id) for content_id in (ITS, ANOTHERS, THIRD)] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_mark_that_other_spans_hide_is_not_recognised(server: Server) -> None:
+    issued = IssuedMarks(KEY, server.service.registry)
+    shown = heard(7, (0, 4))
+    assert issued.recognised(shown, [7])[0].content_id == 7
+    assert issued.recognised(replace(shown, segments=()), [7]) == {}
 
 
 def test_what_another_process_issued_a_moment_ago_is_among_them(server: Server) -> None:
