@@ -82,6 +82,7 @@ def create_app(
                 Service.open, settings, metrics.detection, children
             )
             parts.push_async_callback(to_thread.run_sync, service.close)
+            await to_thread.run_sync(service.issued.follow)  # or the first unread mark would wait for it
             app.state.room = None
             if settings.model is not None:
                 app.state.room = await Room.open(service, partial(load_speaker, settings))

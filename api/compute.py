@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from registry import Prepared, Registry
 from registry.fingerprint.network import EMBEDDING_WIDTH
 from registry.fingerprint.windows import Fingerprinter
 from watermark import Detection, Detector, Key, MarkSegment, Outcome, Warp
-from watermark.result import ScoreAt
+from watermark.result import ScoreAt, SoftBits, Unread
 
 log = logging.getLogger(__name__)
 
@@ -212,4 +212,9 @@ def _detection(packed: bytes) -> Detection:
     found["warp"] = Warp(**found["warp"])
     found["segments"] = tuple(MarkSegment(**one) for one in found["segments"])
     found["scores"] = tuple(ScoreAt(**one) for one in found["scores"])
+    found["unread"] = tuple(Unread(tuple(map(_soft_bits, one["tries"]))) for one in found["unread"])
     return Detection(**found)
+
+
+def _soft_bits(packed: dict[str, Any]) -> SoftBits:
+    return SoftBits(packed["pilot_z"], tuple(packed["bits"]))

@@ -2,8 +2,8 @@
 
 (0) decode in the sandbox; (1) too short or silent: inconclusive; (2) keyed mark: p-value, payload,
 segments; a change of speed or pitch that it gives away is undone for (4) to (6); (3) public mark; (4)
-fingerprint: matches with offsets; (5) registry: look the payload up; (6) agreement of (2), (4) and (5), span
-by span; (7) verdict; (8) sign the result.
+fingerprint: matches with offsets; (5) registry: look the payload up, or recognise a mark that cannot be read
+among those issued; (6) agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from api.audible import Audible, audible
 from api.compute import Ear
 from api.evidence import Named
 from api.issued_time import as_issued, in_submitted_time
+from api.recognition import IssuedMarks
 from api.schemas import AudioInput, Detection, Evidence, GenerationFacts, Retention
 from api.signing import LIMIT
 from api.verdict import Agreement, Findings, Judgement, Mark, Search, Verdict, judge
@@ -34,6 +35,7 @@ from audio import SAMPLE_RATE_HZ, Decoded, DecodeLimits, decode
 from registry import Generation, IndexUnavailable, Match, MatchResult, Prepared, Registry
 from watermark import Detection as MarkDetection
 from watermark import Outcome as MarkOutcome
+from watermark import Recognised
 
 MIN_AUDIBLE_S = 1.0
 """One fingerprint window, and what the keyed detector asks for."""
@@ -54,13 +56,16 @@ Span = tuple[float, float]
 def detect(
     data: bytes,
     ear: Ear,
+    issued: IssuedMarks,
     limits: DecodeLimits,
     admit: Callable[[NDArray[np.float32]], None],
     num_peaks: int | None = None,
 ) -> Detection:
-    """Judge one audio file. `admit` is shown the decoded audio, and may refuse by raising; with `num_peaks`
-    the answer has its outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing
-    is kept."""
+    """Judge one audio file; `issued` is what a mark that cannot be read is recognised among.
+
+    `admit` is shown the decoded audio, and may refuse by raising; with `num_peaks` the answer has its
+    outline. Raises AudioError for bytes that give no audio, DatabaseUnavailable; nothing is kept.
+    """
     registry, detector = ear.registry, ear.detector
     decoded = decode(data, limits)  # (0)
     admit(decoded.wav_T)
@@ -76,20 +81,25 @@ def detect(
     issued_T = as_issued(decoded.wav_T, mark.warp)
     heard, prepared = audible(issued_T), ear.prepare(issued_T)
     searched = _search(registry, prepared)  # (4)
-    named = [  # (5)
-        _look_up(registry, prepared, heard, content_id, spans) for content_id, spans in _named_spans(mark)
+    likely = _content_ids(registry, searched) if mark.unread else {}
+    recognised = issued.recognised(mark, list(likely.values()))  # (5)
+    named = [
+        _look_up(registry, prepared, heard, content_id, spans)
+        for content_id, spans in _named_spans(mark, recognised)
     ]
     judged = max(named, key=_rank, default=None)  # (6), the longest marked of equals
     clear = _clear_matches(searched, heard)
-    judgement = judge(_findings(mark, judged, searched, clear))  # (7)
+    denied = [] if named else [one for one in clear if _denied(issued, mark, one, likely)]
+    clear = [one for one in clear if one not in denied]
+    judgement = judge(_findings(mark, judged, searched, clear, denied))  # (7)
     rows = [
-        evidence.keyed_mark(detector, mark),
+        evidence.keyed_mark(detector, mark, recognised),
         evidence.public_mark(detector, shown),
-        in_submitted_time(evidence.fingerprint(registry, searched), mark.warp),
+        in_submitted_time(evidence.fingerprint(registry, searched, denied), mark.warp),
         in_submitted_time(evidence.registry_row(registry, mark, named), mark.warp),
     ]
-    issued = _attributed(registry, judgement, judged, clear)
-    return _result(data, decoded, shape, rows, *_with_standing(registry, judgement, issued))
+    whose = _attributed(registry, judgement, judged, clear)
+    return _result(data, decoded, shape, rows, *_with_standing(registry, judgement, whose))
 
 
 def _too_little(decoded: Decoded, heard: Audible) -> str:
@@ -112,12 +122,27 @@ def _clear_matches(searched: MatchResult | IndexUnavailable, heard: Audible) -> 
     return [one for one in searched.matches if is_clear(one, heard)]
 
 
-def _named_spans(mark: MarkDetection) -> list[tuple[int, list[Span]]]:
-    """The content ids that the mark carries with their spans in issued time, longest marked first."""
+def _content_ids(registry: Registry, searched: MatchResult | IndexUnavailable) -> dict[UUID, int]:
+    """(5) Of the generations that the search accepts: whose mark it is likely to be."""
+    if isinstance(searched, IndexUnavailable):
+        return {}
+    found = dict.fromkeys(match.generation_id for match in searched.matches)
+    return {generation_id: registry.generation(generation_id).content_id for generation_id in found}
+
+
+def _denied(issued: IssuedMarks, mark: MarkDetection, match: Match, likely: dict[UUID, int]) -> bool:
+    """(6) Whether the mark says that a match, however alike, is not whose audio this is."""
+    content_id = likely.get(match.generation_id)
+    return content_id is not None and issued.denies(mark, match, content_id)
+
+
+def _named_spans(mark: MarkDetection, recognised: dict[int, Recognised]) -> list[tuple[int, list[Span]]]:
+    """The content ids that were read or recognised with their spans in issued time, longest marked first."""
     spans: dict[int, list[Span]] = {}
     for segment in mark.segments:
-        if segment.payload is not None:
-            spans.setdefault(segment.payload, []).append(
+        content_id = evidence.content_id_of(segment, recognised)
+        if content_id is not None:
+            spans.setdefault(content_id, []).append(
                 (segment.start_s * mark.warp.tempo, segment.end_s * mark.warp.tempo)
             )
     if mark.payload is not None:
@@ -147,7 +172,11 @@ def _rank(named: Named) -> int:
 
 
 def _findings(
-    mark: MarkDetection, judged: Named | None, searched: MatchResult | IndexUnavailable, clear: list[Match]
+    mark: MarkDetection,
+    judged: Named | None,
+    searched: MatchResult | IndexUnavailable,
+    clear: list[Match],
+    denied: list[Match],
 ) -> Findings:
     generation = judged.generation if judged else None
     return Findings(
@@ -155,7 +184,7 @@ def _findings(
         mark_throughout=judged is not None and judged.mark_throughout,
         registered=generation is not None,
         agreement=judged.agreement if judged else Agreement.UNKNOWN,
-        search=_said_by_search(searched, clear, generation),
+        search=_said_by_search(searched, clear, generation) if clear or not denied else Search.DENIED,
     )
 
 

@@ -4,18 +4,22 @@ A row never sums up another: each has its own outcome, score, threshold and fals
 version of the detector that said so. Not here: the verdict (`api.verdict`)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from uuid import UUID
 
 from api.issued_time import described
 from api.schemas import DetectorVersion, Evidence, Outcome, ScoreAt, Segment, Technique, content_id_hex
 from api.verdict import Agreement
 from registry import Generation, IndexUnavailable, Match, MatchResult, Registry
 from watermark import Detection as MarkDetection
-from watermark import Detector
+from watermark import Detector, MarkSegment, Recognised
 
 NO_PUBLIC_MARK = "this service has no weights of a public mark"
+RECOGNISED = "a content id was not read but recognised among those issued here"
+DENIED = "the mark is not that of generation {}, which is therefore not whose audio this is"
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Named:
     mark_throughout: bool  # the mark with this content id covers (nearly) all audible audio
 
 
-def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
-    """(2) The keyed mark, with the content id of each span where one verifies."""
+def keyed_mark(detector: Detector, mark: MarkDetection, recognised: dict[int, Recognised]) -> Evidence:
+    """(2) The keyed mark, with the content id of each span where one verifies or was recognised (5)."""
     return Evidence(
         technique=Technique.WATERMARK_KEYED,
         outcome=Outcome(mark.outcome.value),
-        reason=mark.reason or described(mark.warp),
+        reason=mark.reason or _joined(described(mark.warp), RECOGNISED if recognised else None),
         detector=_mark_detector(detector),
         score=_finite(mark.score),
         threshold=_finite(mark.threshold),
@@ -45,12 +49,26 @@ def keyed_mark(detector: Detector, mark: MarkDetection) -> Evidence:
                 start_s=segment.start_s,
                 end_s=segment.end_s,
                 score=segment.score,
-                content_id=None if segment.payload is None else content_id_hex(segment.payload),
+                content_id=_hex(content_id_of(segment, recognised)),
+                content_id_false_alarm_probability=_p_recognised(segment, recognised),
             )
             for segment in mark.segments
         ],
         scores=[ScoreAt(at_s=one.at_s, score=one.score) for one in mark.scores] or None,
     )
+
+
+def content_id_of(segment: MarkSegment, recognised: dict[int, Recognised]) -> int | None:
+    """What was read from a span's mark, or whom it was recognised as; None for neither."""
+    if segment.payload is not None or segment.unread not in recognised:
+        return segment.payload
+    return recognised[segment.unread].content_id
+
+
+def _p_recognised(segment: MarkSegment, recognised: dict[int, Recognised]) -> float | None:
+    if segment.unread not in recognised:
+        return None
+    return recognised[segment.unread].false_alarm_probability
 
 
 def public_mark(detector: Detector, mark: MarkDetection | None) -> Evidence:
@@ -80,14 +98,17 @@ def _said_by(message: int, issuer: int) -> str:
     return f"it shows the name {message:04x}, which is not this service's ({issuer:04x})"
 
 
-def fingerprint(registry: Registry, searched: MatchResult | IndexUnavailable) -> Evidence:
-    """(4) The search over all fingerprints, best match first."""
+def fingerprint(
+    registry: Registry, searched: MatchResult | IndexUnavailable, denied: Sequence[Match]
+) -> Evidence:
+    """(4) The search over all fingerprints, best match first; `denied`: those that the mark says are
+    another's (6)."""
     if isinstance(searched, IndexUnavailable):
         return _bare(Technique.FINGERPRINT, Outcome.ERROR, str(searched), _fingerprint_detector(registry))
     return Evidence(
         technique=Technique.FINGERPRINT,
         outcome=Outcome(searched.outcome),
-        reason=searched.reason,
+        reason=_joined(searched.reason, *(DENIED.format(one) for one in _generations(denied))),
         detector=_fingerprint_detector(registry),
         score=_finite(searched.score),
         threshold=_finite(searched.threshold),
@@ -104,7 +125,7 @@ def registry_row(registry: Registry, mark: MarkDetection, named: list[Named]) ->
     detector = _registry_detector(registry)
     if not named:
         reason = (
-            "the mark carries no content id"
+            "no content id is read from the mark, and none that was issued fits it surely"
             if mark.outcome.value == "found"
             else "there is no mark to look up"
         )
@@ -168,7 +189,7 @@ def _matched_span(match: Match, content_id: int | None) -> Segment:
         start_s=match.start_s,
         end_s=match.end_s,
         score=match.score,
-        content_id=None if content_id is None else content_id_hex(content_id),
+        content_id=_hex(content_id),
         generation_id=match.generation_id,
         offset_s=match.offset_s,
     )
@@ -219,6 +240,18 @@ def _registry_detector(registry: Registry) -> DetectorVersion:
 def software_version() -> str:
     """The installed version; it is read from a file once, which takes longer than all rows of evidence."""
     return version("earmark")
+
+
+def _generations(matches: Sequence[Match]) -> list[UUID]:
+    return list(dict.fromkeys(one.generation_id for one in matches))
+
+
+def _joined(*reasons: str | None) -> str | None:
+    return "; ".join(filter(None, reasons)) or None
+
+
+def _hex(content_id: int | None) -> str | None:
+    return None if content_id is None else content_id_hex(content_id)
 
 
 def _finite(value: float) -> float | None:

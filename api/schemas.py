@@ -89,6 +89,13 @@ class Segment(_Model):
     end_s: float
     score: float | None
     content_id: str | None = Field(default=None, pattern=CONTENT_ID_PATTERN)
+    content_id_false_alarm_probability: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The content id was not read but recognised among those issued here: how often one of "
+        "them would fit as well by chance. null: it was read, or there is none; or who asks has no key.",
+    )
     generation_id: UUID | None = None
     offset_s: float | None = Field(default=None, description="Place in the generation of start_s.")
 

@@ -29,6 +29,7 @@ from api.compute import Children, Ear
 from api.evidence import software_version
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
+from api.recognition import IssuedMarks
 from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
@@ -48,6 +49,7 @@ class Service:
     registry: Registry
     embedder: Embedder
     detector: Detector
+    issued: IssuedMarks  # what an unread mark is recognised among
     key_id: str  # public name of the watermark key
     release_index: int | None  # log entry of the detectors that judge; api/releases.py
     secret: ServerSecret
@@ -80,6 +82,7 @@ class Service:
             registry=registry,
             embedder=Embedder(key, public),
             detector=detector,
+            issued=IssuedMarks(key, registry),
             key_id=key.key_id,
             release_index=releases.log_release(registry, detector),
             secret=secret,
@@ -125,6 +128,7 @@ class Service:
         found = detection.detect(
             data,
             Ear(self.detector, self.registry, self.children),
+            self.issued,
             self._limits,
             lambda wav_T: self._spend(visitor, wav_T),
             num_peaks,

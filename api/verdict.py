@@ -7,6 +7,7 @@ than they are:
 - a mark alone proves nothing, because it can be cut out and pasted elsewhere, so a mark counts as issued here
   only where the audio is that of the generation it names;
 - a comparison that had too little audio is no comparison;
+- audio that sounds like a generation is not attributed to it when its mark is clearly another's;
 - `not_detected` needs both techniques to have looked.
 
 Not here: how the findings come about (`api.detection`).
@@ -19,8 +20,8 @@ from enum import StrEnum
 class Mark(StrEnum):
     """What the keyed mark says."""
 
-    NAMES = "names"  # found, with a payload whose tag verifies
-    UNNAMED = "unnamed"  # found, no payload verifies
+    NAMES = "names"  # found, with a payload whose tag verifies, or recognised among those issued here
+    UNNAMED = "unnamed"  # found, no payload verifies, and none that was issued fits it surely
     ABSENT = "absent"  # looked for and not found
     UNJUDGED = "unjudged"  # the audio could not speak
 
@@ -39,6 +40,7 @@ class Search(StrEnum):
 
     SAME = "same"  # accepts the generation that the mark names
     OTHER = "other"  # accepts a generation, but not that one (or the mark names none)
+    DENIED = "denied"  # accepts generations, and the mark, which names none, is clearly not theirs
     NONE = "none"  # looked and accepted nothing
     UNJUDGED = (
         "unjudged"  # settles nothing: too little audio, only a weak likeness, or the index does not answer
@@ -173,6 +175,12 @@ def _without_name(mark: Mark, search: Search) -> Judgement:
             f"The fingerprint is that of audio issued here, but {missing}.",
         )
     match mark, search:
+        case Mark.UNNAMED, Search.DENIED:
+            return Judgement(
+                Verdict.INCONCLUSIVE,
+                "The fingerprint is like that of audio issued here, but the mark is not that generation's, "
+                "and whose it is cannot be read from it.",
+            )
         case Mark.UNNAMED, _:
             return Judgement(
                 Verdict.MARKED_UNKNOWN_ISSUER,

@@ -21,10 +21,12 @@ from registry.errors import (
     Refusal,
     RegistryError,
     RegistryInputError,
+    StartFromSnapshot,
     UnknownGeneration,
     UnknownKey,
     WeightsUnavailable,
 )
+from registry.issued import IssuedIds
 from registry.keys import KeyStore, NewKey, StoredKey
 from registry.matching import Match, MatchResult, Prepared
 from registry.recording import Recording
@@ -47,6 +49,7 @@ __all__ = [
     "IndexCheck",
     "IndexStatus",
     "IndexUnavailable",
+    "IssuedIds",
     "KeyStore",
     "LogDamaged",
     "LogRefused",
@@ -64,6 +67,7 @@ __all__ = [
     "RegistryInputError",
     "ReplyStore",
     "RequestName",
+    "StartFromSnapshot",
     "StoredKey",
     "UnknownGeneration",
     "UnknownKey",

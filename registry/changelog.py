@@ -82,10 +82,15 @@ def read(connection: Connection, after: int, limit: int = BATCH_ROWS) -> list[Ch
     )
     changes = [_change(row, row.position) for row in connection.execute(statement)]
     # Asked last: what is dropped after the rows were read would be noticed, not missed.
+    check_reaches(connection, after)
+    return changes
+
+
+def check_reaches(connection: Connection, after: int) -> None:
+    """Raises `StartFromSnapshot` when something behind `after` was dropped."""
     floor = _floor(connection)
     if after < floor:
         raise StartFromSnapshot(f"the changelog begins behind position {floor}, and {after} was asked for")
-    return changes
 
 
 def everything(connection: Connection, batch_rows: int = BATCH_ROWS) -> Iterator[list[Change]]:

@@ -3,6 +3,7 @@
 from watermark.detector import Detector, load_public
 from watermark.embedder import Embedder, EmbedState
 from watermark.errors import KeyFileError, SignalError, StreamClosedError, WatermarkError, WeightsError
+from watermark.issued import Codebook, Recognised, contradicts, recognise
 from watermark.keys import Key
 from watermark.payload import ID_BITS
 from watermark.result import Detection, MarkSegment, Outcome
@@ -10,6 +11,7 @@ from watermark.warp import Warp
 
 __all__ = [
     "ID_BITS",
+    "Codebook",
     "Detection",
     "Detector",
     "EmbedState",
@@ -18,10 +20,13 @@ __all__ = [
     "KeyFileError",
     "MarkSegment",
     "Outcome",
+    "Recognised",
     "SignalError",
     "StreamClosedError",
     "Warp",
     "WatermarkError",
     "WeightsError",
+    "contradicts",
     "load_public",
+    "recognise",
 ]

@@ -4,7 +4,8 @@
     codeword = rate-1/4 tail-biting convolutional code, K = 9 (463, 535, 733, 745 octal), 256 bits
 
 Soft-decision decoding by the wrap-around Viterbi algorithm. A decoded id counts only when its tag
-verifies: a random word passes with probability 2**-16, which is why callers count their attempts.
+verifies: a random word passes with probability 2**-16, which is why callers count their attempts. What does
+not decode may still be recognised among codewords that are known (issued.py), for which `pack` makes many.
 
 Source: Lin & Costello, Error Control Coding, 2nd ed., tables of rate-1/4 codes; Shao, Lin & Fossorier
 (2003), "Two decoding algorithms for tailbiting codes" (wrap-around Viterbi).
@@ -36,8 +37,7 @@ Floats = npt.NDArray[np.float32]
 
 def tag(key: Key, content_id: int) -> int:
     """Return the 16-bit authentication tag of a 48-bit content id under the operator's key."""
-    mac = hmac.new(key.stream("payload-tag", 32), content_id.to_bytes(ID_BITS // 8, "big"), hashlib.sha256)
-    return int.from_bytes(mac.digest()[: TAG_BITS // 8], "big")
+    return _tag(_mac(key), content_id)
 
 
 def encode(key: Key, content_id: int) -> Floats:
@@ -50,6 +50,35 @@ def encode(key: Key, content_id: int) -> Floats:
     word = (content_id << TAG_BITS) | tag(key, content_id)
     bits_M = np.array([(word >> (PAYLOAD_BITS - 1 - i)) & 1 for i in range(PAYLOAD_BITS)], np.uint8)
     return (1.0 - 2.0 * _convolve(bits_M)).astype(np.float32)
+
+
+def pack(key: Key, content_ids_N: npt.NDArray[np.int64]) -> Bits:
+    """Return the codewords of many ids as bits, uint8 [32, N]: `encode`, 3000 times as fast.
+
+    Row 8 g + j holds what generator g makes of payload bits 8 j to 8 j + 7, the first in the highest bit; a 1
+    is the sign -1. `packed_order` puts soft bits in this order. Raises ValueError when an id does not fit 48
+    bits.
+    """
+    ids_N = np.asarray(content_ids_N, np.int64)
+    if len(ids_N) and not 0 <= ids_N.min() <= ids_N.max() < 1 << ID_BITS:
+        raise ValueError(f"a content id has {ID_BITS} bits, got {ids_N.min()} to {ids_N.max()}")
+    mac = _mac(key)
+    tags_N = np.fromiter((_tag(mac, content_id) for content_id in ids_N.tolist()), np.uint64, len(ids_N))
+    words_N = (ids_N.astype(np.uint64) << np.uint64(TAG_BITS)) | tags_N
+    coded = np.zeros((len(_GENERATORS), len(ids_N)), np.uint64)
+    for j in range(_MEMORY + 1):  # bit i - j comes to place i: the word turned right by j
+        turned_N = (words_N >> np.uint64(j)) | (words_N << np.uint64((PAYLOAD_BITS - j) % PAYLOAD_BITS))
+        for g, generator in enumerate(_GENERATORS):
+            if generator >> (_MEMORY - j) & 1:
+                coded[g] ^= turned_N
+    by_word = coded.astype(">u8").view(np.uint8).reshape(len(_GENERATORS), len(ids_N), PAYLOAD_BITS // 8)
+    return np.ascontiguousarray(by_word.transpose(0, 2, 1)).reshape(CODED_BITS // 8, len(ids_N))
+
+
+def packed_order(soft: Floats) -> Floats:
+    """Return soft bits [256] in the order of `pack`, 8 for each of its rows [32, 8]."""
+    by_generator = soft.reshape(PAYLOAD_BITS, len(_GENERATORS)).T
+    return np.ascontiguousarray(by_generator, np.float32).reshape(CODED_BITS // 8, 8)
 
 
 def decode(key: Key, soft: Floats) -> int | None:
@@ -67,8 +96,18 @@ def decode(key: Key, soft: Floats) -> int | None:
     return content_id if verified else None
 
 
+def _mac(key: Key) -> hmac.HMAC:
+    return hmac.new(key.stream("payload-tag", 32), digestmod=hashlib.sha256)
+
+
+def _tag(mac: hmac.HMAC, content_id: int) -> int:
+    one = mac.copy()
+    one.update(content_id.to_bytes(ID_BITS // 8, "big"))
+    return int.from_bytes(one.digest()[: TAG_BITS // 8], "big")
+
+
 @cache
-def _trellis() -> tuple[npt.NDArray[np.intp], Floats]:
+def trellis() -> tuple[npt.NDArray[np.intp], Floats]:
     """Return predecessors [state, 2] and the branch signs [state, 2, 4] that lead into each state.
 
     A state holds the last 8 bits, the newest one on top; its predecessors differ in their oldest bit.
@@ -96,7 +135,7 @@ def _convolve(bits_M: Bits) -> Bits:
 
 def _viterbi(soft: Floats) -> Bits:
     """Return the payload bits of the best path round the trellis (wrap-around Viterbi)."""
-    predecessors, signs = _trellis()
+    predecessors, signs = trellis()
     branches = signs @ soft.reshape(PAYLOAD_BITS, len(_GENERATORS)).T  # [state, 2, step]
     metric = np.zeros(_STATES, np.float32)
     back = np.zeros((_MAX_LAPS * PAYLOAD_BITS, _STATES), np.uint8)

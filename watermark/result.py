@@ -21,6 +21,24 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
+class SoftBits:
+    """What some of the audio says of a mark's payload. Without a mark each bit has mean 0 and variance 1."""
+
+    pilot_z: float  # of the pilot in the same audio
+    bits: tuple[float, ...]  # 256 coded bits, positive for 0
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A mark whose payload did not verify: its soft bits, from all of it and from where its pilot stands out.
+
+    Whoever knows the ids that were issued may still recognise it (watermark.issued).
+    """
+
+    tries: tuple[SoftBits, ...]
+
+
+@dataclass(frozen=True)
 class MarkSegment:
     """A span that carries the mark. Seconds from the start of the audio, to about 0.2 s; `score` is a z."""
 
@@ -28,6 +46,7 @@ class MarkSegment:
     end_s: float
     score: float
     payload: int | None  # 48-bit content id, or None where none verified
+    unread: int | None = None  # place of its mark in `Detection.unread`; None where a payload verified
 
 
 @dataclass(frozen=True)
@@ -56,3 +75,4 @@ class Detection:
     message: int | None = None  # of the public mark: 16 bits that name an issuer, and that anyone can write
     warp: Warp = UNCHANGED
     scores: tuple[ScoreAt, ...] = ()  # over time, every half second, when a mark was found
+    unread: tuple[Unread, ...] = ()  # the keyed marks that were found and not read

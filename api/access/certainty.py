@@ -56,5 +56,11 @@ def _coarse_segment(segment: Segment, duration_s: float) -> Segment:
     end_s = min(math.ceil(segment.end_s / COARSE_S) * COARSE_S, duration_s)
     offset_s = None if segment.offset_s is None else round(segment.offset_s / COARSE_S) * COARSE_S
     return segment.model_copy(
-        update={"score": None, "start_s": start_s, "end_s": end_s, "offset_s": offset_s}
+        update={
+            "score": None,
+            "content_id_false_alarm_probability": None,
+            "start_s": start_s,
+            "end_s": end_s,
+            "offset_s": offset_s,
+        }
     )

@@ -61,13 +61,17 @@ def how_sure(p_false_alarm: float) -> str:
     """The false-alarm probability as a count. Below 1e-300 the number says only that it is very small."""
     if p_false_alarm >= 0.5:
         return "a random clip usually looks like this"
-    if p_false_alarm < 1e-300:
-        return "a random clip would look like this less than once in 10^300"
-    one_in = 1.0 / p_false_alarm
+    return f"a random clip would look like this {_once_in(p_false_alarm)}"
+
+
+def _once_in(p: float) -> str:
+    if p < 1e-300:
+        return "less than once in 10^300"
+    one_in = 1.0 / p
     count = (
         f"{float(f'{one_in:.2g}'):,.0f}" if one_in < 1e6 else f"10^{math.floor(math.log10(one_in) + 1e-9)}"
     )
-    return f"a random clip would look like this about once in {count}"
+    return f"about once in {count}"
 
 
 def _spans(segments: Sequence[JsonObject]) -> str:
@@ -82,6 +86,9 @@ def _span(segment: JsonObject) -> str:
     text = f"{segment['start_s']:.1f} to {segment['end_s']:.1f} s"
     if segment.get("content_id"):
         text += f", content id {segment['content_id']}"
+    p_recognised = segment.get("content_id_false_alarm_probability")
+    if p_recognised is not None:
+        text += f" (recognised; another would fit as well {_once_in(p_recognised)})"
     if segment.get("generation_id"):
         text += f", generation {segment['generation_id']}"
     if segment.get("offset_s") is not None:

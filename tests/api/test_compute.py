@@ -23,7 +23,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np, torch
 torch.set_num_threads(1)
 from api.compute import Children, Ear
-from audio import decode
+from audio import decode, edits
 from registry import Registry
 from registry.fingerprint.windows import Fingerprinter
 from tests.api.conftest import Server
@@ -42,6 +42,7 @@ pids = [child.pid for child in children._all]
 here, there = Ear(Detector(key), Shelf()), Ear(Detector(key), Shelf(), children)
 plain_T = decode(open({str(ASSET)!r}, "rb").read()).wav_T[:120_000]
 marked_T = Embedder.load(key=key).mark(plain_T, 24_000, payload=77)
+unread_T = edits.apply(marked_T, "mp3_16k", seed=0)
 """
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="children are forked on Linux alone")
@@ -57,14 +58,17 @@ def run(script: str) -> str:
 
 @ON_LINUX
 def test_children_answer_with_the_numbers_of_this_process() -> None:
-    """A mark that is there, one that is not, a warped one, audio too short for anything, and embeddings."""
+    """A mark that is there, one that is not, a warped one, one that is not read, audio too short for
+    anything, and embeddings."""
     run("""
 assert len(pids) == 2
 fast_T = np.interp(np.arange(0, len(marked_T), 1.1), np.arange(len(marked_T)), marked_T).astype(np.float32)
-found = [here.mark(wav_T) for wav_T in (plain_T, marked_T, fast_T, np.zeros(100, np.float32))]
-assert [one.outcome.value for one in found] == ["not_found", "found", "found", "inconclusive"]
+wavs = (plain_T, marked_T, fast_T, unread_T, np.zeros(100, np.float32))
+found = [here.mark(wav_T) for wav_T in wavs]
+assert [one.outcome.value for one in found] == ["not_found", "found", "found", "found", "inconclusive"]
 assert found[2].warp.tempo != 1
-assert [there.mark(wav_T) for wav_T in (plain_T, marked_T, fast_T, np.zeros(100, np.float32))] == found
+assert [len(one.unread) for one in found] == [0, 0, 0, 1, 0]
+assert [there.mark(wav_T) for wav_T in wavs] == found
 queries = [ear.prepare(plain_T).query for ear in (here, there)]
 assert np.array_equal(queries[0].emb_JD, queries[1].emb_JD) and len(queries[0].emb_JD) == 42
 assert np.array_equal(queries[0].informative_J, queries[1].informative_J)

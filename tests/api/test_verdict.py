@@ -35,30 +35,36 @@ TABLE = [
     Row(M.NAMES, ANY, True, A.NONE, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.NAMES, ANY, True, A.NONE, S.OTHER, V.MARK_TRANSPLANTED),
     Row(M.NAMES, ANY, True, A.NONE, S.NONE, V.MARK_TRANSPLANTED),
+    Row(M.NAMES, ANY, True, A.NONE, S.DENIED, V.MARK_TRANSPLANTED),
     Row(M.NAMES, ANY, True, A.NONE, S.UNJUDGED, V.MARK_TRANSPLANTED),
     Row(M.NAMES, ANY, True, A.UNKNOWN, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.NAMES, ANY, True, A.UNKNOWN, S.OTHER, V.INCONCLUSIVE),
     Row(M.NAMES, ANY, True, A.UNKNOWN, S.NONE, V.INCONCLUSIVE),
+    Row(M.NAMES, ANY, True, A.UNKNOWN, S.DENIED, V.INCONCLUSIVE),
     Row(M.NAMES, ANY, True, A.UNKNOWN, S.UNJUDGED, V.INCONCLUSIVE),
     # The mark verifies, and the registry does not hold it.
     Row(M.NAMES, ANY, False, ANY, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.NAMES, ANY, False, ANY, S.OTHER, V.ISSUED_HERE_ALTERED),
     Row(M.NAMES, ANY, False, ANY, S.NONE, V.MARKED_UNKNOWN_ISSUER),
+    Row(M.NAMES, ANY, False, ANY, S.DENIED, V.MARKED_UNKNOWN_ISSUER),
     Row(M.NAMES, ANY, False, ANY, S.UNJUDGED, V.MARKED_UNKNOWN_ISSUER),
     # A mark that names nothing.
     Row(M.UNNAMED, ANY, ANY, ANY, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.UNNAMED, ANY, ANY, ANY, S.OTHER, V.ISSUED_HERE_ALTERED),
+    Row(M.UNNAMED, ANY, ANY, ANY, S.DENIED, V.INCONCLUSIVE),
     Row(M.UNNAMED, ANY, ANY, ANY, S.NONE, V.MARKED_UNKNOWN_ISSUER),
     Row(M.UNNAMED, ANY, ANY, ANY, S.UNJUDGED, V.MARKED_UNKNOWN_ISSUER),
     # No mark.
     Row(M.ABSENT, ANY, ANY, ANY, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.ABSENT, ANY, ANY, ANY, S.OTHER, V.ISSUED_HERE_ALTERED),
     Row(M.ABSENT, ANY, ANY, ANY, S.NONE, V.NOT_DETECTED),
+    Row(M.ABSENT, ANY, ANY, ANY, S.DENIED, V.INCONCLUSIVE),
     Row(M.ABSENT, ANY, ANY, ANY, S.UNJUDGED, V.INCONCLUSIVE),
     # The mark could not be judged.
     Row(M.UNJUDGED, ANY, ANY, ANY, S.SAME, V.ISSUED_HERE_ALTERED),
     Row(M.UNJUDGED, ANY, ANY, ANY, S.OTHER, V.ISSUED_HERE_ALTERED),
     Row(M.UNJUDGED, ANY, ANY, ANY, S.NONE, V.INCONCLUSIVE),
+    Row(M.UNJUDGED, ANY, ANY, ANY, S.DENIED, V.INCONCLUSIVE),
     Row(M.UNJUDGED, ANY, ANY, ANY, S.UNJUDGED, V.INCONCLUSIVE),
 ]
 EVERYTHING = [Findings(*found) for found in itertools.product(M, (True, False), (True, False), A, S)]
@@ -72,7 +78,7 @@ def test_every_combination_has_exactly_the_verdict_of_its_row(found: Findings) -
 
 
 def test_the_combinations_are_all_of_them() -> None:
-    assert len(EVERYTHING) == 4 * 2 * 2 * 4 * 4
+    assert len(EVERYTHING) == 4 * 2 * 2 * 4 * 5
 
 
 def test_issued_here_needs_mark_registry_and_comparison_throughout() -> None:
@@ -89,6 +95,13 @@ def test_issued_here_needs_mark_registry_and_comparison_throughout() -> None:
 def test_a_mark_whose_audio_could_not_be_compared_attributes_nothing_by_itself() -> None:
     for found in EVERYTHING:
         if found.agreement is Agreement.UNKNOWN and found.search not in (Search.SAME, Search.OTHER):
+            assert not judge(found).attributes
+
+
+def test_a_mark_that_denies_the_only_match_leaves_nobody_to_attribute_to() -> None:
+    """Two recordings that sound alike, and the fingerprint takes the wrong one."""
+    for found in EVERYTHING:
+        if found.search is Search.DENIED and found.agreement in (Agreement.NONE, Agreement.UNKNOWN):
             assert not judge(found).attributes
 
 

@@ -9,7 +9,7 @@ false alarms, nine parts in ten to (2), so that what needs no search loses nothi
 (5) windows that agree on an offset are one track, a track is one marked recording;
 (6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
 counts when its tag verifies; tracks that are too short for that are read together, the strongest first, as
-parts of one recording in another order;
+parts of one recording in another order; a track that stays unread gives its soft bits (issued.py);
 (7) with the payload known every tile is known: the spans are where tiles agree with it.
 
 Cost: linear in the audio, about 0.007 of its duration on one core, and 0.06 s for each window of (3), of
@@ -19,6 +19,7 @@ stands unwarped no other is looked for.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -40,7 +41,7 @@ from watermark.keyed.search import (
     windows,
 )
 from watermark.keys import Key
-from watermark.result import Detection, MarkSegment, Outcome, ScoreAt
+from watermark.result import Detection, MarkSegment, Outcome, ScoreAt, SoftBits, Unread
 from watermark.warp import UNCHANGED, Warp
 
 Floats = npt.NDArray[np.float32]
@@ -129,11 +130,17 @@ class KeyedDetector:
         strong = [sync for sync in syncs if sync.z >= limit] or [max(syncs, key=lambda sync: sync.z)]
         segments: list[MarkSegment] = []
         curves: list[list[ScoreAt]] = []
+        unread: list[Unread] = []
         for track, content_id in self._read(features_FK, _tracks(strong)):
             signs_MK, offset = self._signs(content_id), track.offset_frames % PERIOD_FRAMES
             found = spans.find(features_FK, signs_MK, offset, content_id)
+            if content_id is None:
+                unread.append(self._unread(features_FK, track, _frames(found, track)))
             # A mark so weak that no stretch of it stands out is reported by the window that found it.
-            segments += found or [spans.window(track.sync, content_id)]
+            segments += [
+                replace(segment, unread=len(unread) - 1) if content_id is None else segment
+                for segment in found or [spans.window(track.sync, content_id)]
+            ]
             curves.append(spans.scores(features_FK, signs_MK, offset))
         segments = spans.without_overlap(segments)
         named = [segment for segment in segments if segment.payload is not None]
@@ -148,7 +155,15 @@ class KeyedDetector:
             for at in zip(*curves, strict=False)  # tracks differ by a part of a tile
         )
         return Detection(
-            Outcome.FOUND, stage.z, stage.limit, stage.p_false, content_id, heard, warp=warp, scores=scores
+            Outcome.FOUND,
+            stage.z,
+            stage.limit,
+            stage.p_false,
+            content_id,
+            heard,
+            warp=warp,
+            scores=scores,
+            unread=tuple(unread),
         )
 
     def _read(self, features_FK: Floats, tracks: list[Track]) -> list[tuple[Track, int | None]]:
@@ -182,6 +197,19 @@ class KeyedDetector:
         parts = self._marked_parts(features_FK, track)
         return track, self._decoded(self._folded(features_FK, track, parts))
 
+    def _unread(self, features_FK: Floats, track: Track, parts: list[tuple[int, int]]) -> Unread:
+        # The neighbouring offsets share most of their noise with the best one, and a try costs more than they
+        # give (docs/LOG.md, 2026-11-26).
+        whole = [(track.first_frame, track.end_frame)]
+        tried = [whole] if parts == whole else [whole, parts]
+        return Unread(tuple(self._heard(self._folded(features_FK, track, frames)) for frames in tried))
+
+    def _heard(self, folded_MK: Floats) -> SoftBits:
+        pilot = self._layout.pilot
+        energy = float((folded_MK**2)[pilot != 0].sum())
+        pilot_z = float((folded_MK * pilot).sum()) / math.sqrt(energy + 1e-9)
+        return SoftBits(pilot_z, tuple(self._soft_bits(folded_MK).tolist()))
+
     def _decoded(self, folded_MK: Floats) -> int | None:
         return payload.decode(self._key, self._soft_bits(folded_MK))
 
@@ -189,8 +217,7 @@ class KeyedDetector:
         """Return the frames, first and end, of each stretch in which the track's pilot stands out; all of the
         track where none does."""
         stretches = spans.find(features_FK, self._layout.pilot, track.offset_frames % PERIOD_FRAMES, None)
-        frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
-        return frames or [(track.first_frame, track.end_frame)]
+        return _frames(stretches, track)
 
     def _signs(self, content_id: int | None) -> Floats:
         """Return the signs of all tiles, or of the pilot alone where no payload was read [128, K] (7)."""
@@ -211,6 +238,12 @@ class KeyedDetector:
         soft = np.bincount(bit, (folded_MK * self._layout.sign)[carrier], payload.CODED_BITS)
         energy = np.bincount(bit, (folded_MK**2)[carrier], payload.CODED_BITS)
         return np.asarray(soft / np.sqrt(energy.mean() + 1e-9), np.float32)
+
+
+def _frames(stretches: list[MarkSegment], track: Track) -> list[tuple[int, int]]:
+    """Return the frames, first and end, of each stretch; all of the track where there is none."""
+    frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
+    return frames or [(track.first_frame, track.end_frame)]
 
 
 def _drift(syncs: list[Sync]) -> float:

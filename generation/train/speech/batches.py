@@ -15,7 +15,7 @@ from torch import Tensor
 from generation.moshi.config import TEXT_PADDING, ZERO_TOKEN
 from generation.text import Text
 from generation.train.data.cache import Row, SpeechCache
-from generation.train.data.item import Part
+from generation.train.data.item import Part, Word
 from generation.train.speech.codes import CodeCache
 from generation.train.speech.config import SpeechRun, Stage
 from generation.train.speech.frames import text_frames
@@ -38,6 +38,7 @@ class Sentence(NamedTuple):
     """An utterance ready to be trained on."""
 
     row: Row
+    codes: CodeCache  # at one phase
     text_F: NDArray[np.int64]
 
 
@@ -86,15 +87,17 @@ class Sentences:
     """The utterances whose words can be written in their frames. `voices`: all of the folder."""
 
     def __init__(
-        self, run: SpeechRun, speech: SpeechCache, rows: list[Row], codes: CodeCache, words: Words
+        self, run: SpeechRun, speech: SpeechCache, rows: list[Row], codes: Sequence[CodeCache], words: Words
     ) -> None:
-        """`rows`: those of `speech` that are in `codes`."""
-        self._run, self._codes, self._words = run, codes, words
+        """`rows`: those of `speech` that are in the first of `codes`; the others hold the neutral ones of the
+        run's voice, at other phases."""
+        self._run, self._words = run, words
         self.voices = (run.voice, *sorted({row.voice for row in speech.rows} - {run.voice}))
-        train = self._written([row for row in rows if row.part is Part.TRAIN])
-        self.held_out = self._written(
-            [row for row in rows if (row.part, row.voice, row.style) == (Part.TEST, run.voice, "neutral")]
-        )
+        train = self._written([row for row in rows if row.part is Part.TRAIN], codes[0])
+        own_rows = [row for row in rows if (row.voice, row.style) == (run.voice, "neutral")]
+        for later in codes[1:]:
+            train += self._written([row for row in own_rows if row.part is Part.TRAIN], later)
+        self.held_out = self._written([row for row in own_rows if row.part is Part.TEST], codes[0])
         self._buckets = Buckets(train, lambda sentence: len(sentence.text_F), _BUCKET_FRAMES)
         own = sum(sentence.row.voice == run.voice for sentence in train)
         self._own_weight = run.voice_share / max(1, own)
@@ -107,17 +110,19 @@ class Sentences:
 
     def batch(self, sentences: Sequence[Sentence], stage: Stage = Stage.SAY) -> Batch:
         """These sentences side by side."""
-        spoken = [None if stage is Stage.TEXT else self._codes.codes(one.row) for one in sentences]
+        spoken = [None if stage is Stage.TEXT else one.codes.codes(one.row) for one in sentences]
         conditions = [{"voice": one.row.voice, "style": one.row.style} for one in sentences]
         return side_by_side(self._run, [one.text_F for one in sentences], spoken, conditions, stage)
 
-    def _written(self, rows: list[Row]) -> list[Sentence]:
+    def _written(self, rows: list[Row], codes: CodeCache) -> list[Sentence]:
         sentences = []
         for row in rows:
-            num_frames = self._codes.num_frames(row)
-            text_F = text_frames(row.words, self._words.tokens(row), num_frames, self._run.lead_frames)
+            num_frames = codes.num_frames(row)
+            late_s = codes.late_s
+            words = [Word(text, start_s + late_s, end_s + late_s) for text, start_s, end_s in row.words]
+            text_F = text_frames(words, self._words.tokens(row), num_frames, self._run.lead_frames)
             if text_F is not None and num_frames <= _LONGEST_FRAMES:
-                sentences.append(Sentence(row, text_F))
+                sentences.append(Sentence(row, codes, text_F))
         return sentences
 
     def _of_voice(self, sentence: Sentence) -> float:

@@ -58,7 +58,11 @@ class SpeechTraining:
             raise TrainingDataError(f"{run.data} has no speech of {run.voice}: run earmark train data first")
         mimi = read_mimi(run.codec, run.mimi, run.model.num_spoken, run.device)
         rows = [row for row in speech.rows if run.uses(row.voice, row.style)]
-        codes = CodeCache(speech, rows, mimi, run.out, report)
+        codes = [CodeCache(speech, rows, mimi, run.out, report)]
+        own = [row for row in rows if (row.voice, row.style) == (run.voice, "neutral")]
+        for phase in range(1, run.phases):
+            late = mimi.config.frame_samples * phase // run.phases
+            codes.append(CodeCache(speech, own, mimi, run.out, report, late))
         words = Words(text)
         self.sentences = Sentences(run, speech, rows, codes, words)
         self.scenes = Scenes(run, mimi, words, report) if run.steps.get(Stage.DIALOGUE) else None

@@ -45,6 +45,18 @@ def test_a_detection_is_a_verdict_and_one_line_per_technique() -> None:
     ]
 
 
+def test_a_content_id_that_was_recognised_says_so_and_how_surely() -> None:
+    segment = {"start_s": 0.0, "end_s": 4.0, "content_id": "00c0ffee0042"}
+    row = _evidence("watermark_keyed", "found", 1e-4, **segment, content_id_false_alarm_probability=3e-9)
+    assert (
+        describe("a.wav", {**DETECTION, "evidence": [row]})
+        .splitlines()[2]
+        .endswith(
+            "0.0 to 4.0 s, content id 00c0ffee0042 (recognised; another would fit as well about once in 10^8)"
+        )
+    )
+
+
 def test_a_limit_that_holds_for_every_file_is_said_once() -> None:
     other = {**DETECTION, "limits": ["The mark does not say who spoke.", "A mark can be copied."]}
     assert notes([DETECTION, other]).splitlines() == [

@@ -13,16 +13,17 @@ from generation import Dialogue, Speaker, reply
 from generation.checkpoints import Checkpoint, load_moshi, published_state, read_mimi
 from generation.errors import CheckpointError, TrainingDataError
 from generation.mimi import Mimi
+from generation.mimi.model import MimiState
 from generation.moshi import Moshi
 from generation.moshi.config import SILENT_TEXT, TEXT_END_OF_PADDING, TEXT_PADDING, ZERO_TOKEN
 from generation.text import Text
 from generation.train.data import dialogues
 from generation.train.data.cache import SpeechCache, write_shard
 from generation.train.data.item import Part, SpokenSentence, Word
-from generation.train.speech import codes
 from generation.train.speech.batches import Words
 from generation.train.speech.codes import LEAD_IN, TAIL, CodeCache, codes_name
 from generation.train.speech.config import SpeechRun, Stage
+from generation.train.speech.frames import text_frames
 from generation.train.speech.loop import SpeechTraining, run_speech
 from generation.train.speech.losses import Corruption
 from generation.train.speech.voice import begin
@@ -221,6 +222,40 @@ def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, t
         _training(replace(_talking(run), start=None, data=tmp_path))
 
 
+def test_the_voice_is_heard_at_other_phases_and_its_text_goes_with_it(run: SpeechRun) -> None:
+    """The same recording half a frame later; a text left behind would lead by more."""
+    training = _training(replace(run, phases=2))
+    sentences = [one for box in training.sentences._buckets._boxes.values() for one in box]
+    late = [one for one in sentences if one.codes.late_s == 0.04]
+    own = [one.row.start for one in sentences if (one.row.voice, one.row.style) == ("kathleen", "neutral")]
+    assert sorted(own) == sorted(2 * [one.row.start for one in late]) != []
+    for one in late:
+        times = [(start_s + 0.04, end_s + 0.04) for _, start_s, end_s in one.row.words]
+        words = [Word(word.text, *at) for word, at in zip(one.row.words, times, strict=True)]
+        pieces, num_frames = Words(_text(run)).tokens(one.row), one.codes.codes(one.row).shape[1]
+        assert np.array_equal(one.text_F, text_frames(words, pieces, num_frames, run.lead_frames))
+
+
+def test_a_later_phase_is_silence_and_then_the_same_samples(
+    run: SpeechRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech, mimi, heard = SpeechCache(run.data), read_mimi(run.codec, TINY_MIMI, 8), []
+    encode = Mimi.encode
+
+    def listening(self: Mimi, state: MimiState, wav_BT: torch.Tensor) -> torch.Tensor:
+        heard.append(wav_BT[0].numpy())
+        return encode(self, state, wav_BT)
+
+    monkeypatch.setattr(Mimi, "encode", listening)
+    cache = CodeCache(speech, speech.rows[:1], mimi, tmp_path, lambda _: None, 960)
+    first = LEAD_IN * 1920 + 960
+    wav_T = speech.read(speech.rows[0]).wav_T
+    assert not heard[0][:first].any()
+    assert np.array_equal(heard[0][first : first + len(wav_T)], wav_T)
+    assert not heard[0][first + len(wav_T) :].any()
+    assert len(heard[0]) == 1920 * cache.num_frames(speech.rows[0])
+
+
 def test_of_some_sentences_hardly_a_sound_is_heard_as_it_was(run: SpeechRun) -> None:
     """A network that may always go by its last sounds learns to do without the text (docs/LOG.md)."""
     batch = _training(run).draw(1)
@@ -271,7 +306,7 @@ def test_codes_are_those_of_the_codec_and_are_made_once(
     wav_T = np.pad(speech.read(row).wav_T, (LEAD_IN * 1920, TAIL * 1920 + -row.length % 1920))
     codes_BKF, _ = mimi.run(torch.from_numpy(wav_T)[None])
     assert np.array_equal(cache.codes(row), codes_BKF[0].numpy())
-    monkeypatch.setattr(codes, "_encode", None)  # a second use would call it
+    monkeypatch.setattr(Mimi, "encode", None)  # a second use would call it
     again = CodeCache(speech, speech.rows, mimi, tmp_path, lambda _: None)
     assert np.array_equal(again.codes(row), cache.codes(row))
 
