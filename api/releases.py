@@ -15,9 +15,9 @@ from api import agreement
 from api.schemas import Detection, Technique
 from registry import Registry, RegistryError
 from registry.log import Kind
-from registry.matching import ACCEPT_BELOW
+from registry.matching import ACCEPT_BELOW, PITCHES, PLAIN_SHARE
 from registry.null import Null
-from watermark import Detector
+from watermark import Detector, issued
 from watermark.keyed.detect import MAX_FALSE_ALARM_PROBABILITY
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
                 "version": detector.version,
                 "weights_sha256": detector.weights_sha256,
                 "max_false_alarm_probability": MAX_FALSE_ALARM_PROBABILITY,
+                "max_false_name_probability": issued.MAX_FALSE_ALARM_PROBABILITY,
             },
             *public,
             {
@@ -72,6 +73,8 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
                 "version": fingerprinter.version,
                 "weights_sha256": fingerprinter.weights_sha256,
                 "max_false_alarm_probability": ACCEPT_BELOW,
+                "pitches": list(PITCHES),
+                "plain_share": PLAIN_SHARE,
                 "measured_false_alarms": {
                     "num_negatives": null.num_negatives,
                     "share_below_p": dict(null.share_below_p),
