@@ -1,7 +1,10 @@
 """The packaged voice, from its files: it speaks, in the style asked for, and can be asked again."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
@@ -13,8 +16,11 @@ NUM_WORDS = 13
 
 
 @pytest.fixture(scope="module")
-def speaker() -> Speaker:
-    return Speaker.load(MINI_VOICE)
+def speaker() -> Iterator[Speaker]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as `earmark say`
+    yield Speaker.load(MINI_VOICE)
+    torch.set_num_threads(threads)
 
 
 def said(speaker: Speaker, text: str = TEXT, style: str | None = None, seed: int = 7) -> NDArray[np.float32]:

@@ -41,6 +41,18 @@ def test_what_is_said_is_verified_as_issued_here_and_is_in_the_log(
     assert not list(tmp_path.glob(".*.part"))
 
 
+def test_without_a_model_it_is_the_voice_that_comes_with_the_package(
+    earmark: Earmark, tmp_path: Path
+) -> None:
+    out, text = tmp_path / "out.wav", "Good morning, my dear friends, how are you?"
+    code, said, err = earmark("say", text, "-o", out, "--seed", 3, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(said)["model"] == "mini"
+    detection = json.loads(earmark("verify", out, "--json").out)
+    assert detection["verdict"] == "issued_here", detection["verdict_reason"]
+    assert detection["generation"]["generation_id"] == json.loads(said)["generation_id"]
+
+
 def test_text_may_come_from_standard_input_and_a_seed_repeats_it(
     earmark: Earmark, voice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import constants
 
 from generation.checkpoints import Checkpoint
-from generation.checkpoints.source import Folder, Repository, fetch, place
+from generation.checkpoints.source import PACKAGED, Folder, Repository, fetch, place
 from generation.errors import CheckpointError
 from tests.generation.tiny import TINY_MOSHI, write_tiny_checkpoint
 
@@ -148,6 +148,19 @@ def test_a_repository_without_the_file_says_which(hub: Hub, tmp_path: Path) -> N
     hub.repositories["owner/essay"] = {OLD: tmp_path}
     with pytest.raises(CheckpointError, match=r"owner/essay\S* has no model\.safetensors"):
         Checkpoint.open("owner/essay")
+
+
+def test_mini_is_what_comes_with_the_package_wherever_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another folder of that name is asked for by its path."""
+    (tmp_path / "mini").mkdir()
+    monkeypatch.chdir(tmp_path)
+    packaged, local = place("mini"), place("./mini")
+    assert isinstance(packaged, Folder) and isinstance(local, Folder)
+    assert (packaged.label, local.label) == ("mini", "mini")
+    assert packaged.path == PACKAGED and local.path.resolve() == tmp_path / "mini"
+    assert packaged.find("codec.safetensors") is not None
 
 
 @pytest.mark.parametrize(
