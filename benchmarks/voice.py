@@ -1,6 +1,6 @@
 """How well our own voice speaks: held-out cross-entropies, words that a recogniser understands, speed.
 
-    python -m benchmarks.voice SPEECH --model FOLDER [--run OUT] [--sentences 100]
+    python -m benchmarks.voice SPEECH [--model mini] [--run OUT] [--sentences 100]
 
 SPEECH is what `earmark train data` made; OUT a folder of `earmark train speech`, whose last held-out figures
 are copied. The same recogniser (PocketSphinx with its own English model) hears each held-out sentence three
@@ -27,7 +27,7 @@ from api.settings import Settings
 from api.speech import MarkedSpeech
 from audio import SAMPLE_RATE_HZ, resample
 from benchmarks import report
-from generation import Speaker
+from generation import MINI_VOICE, Speaker
 from generation.checkpoints import Checkpoint, load_mimi
 from generation.train.data.cache import Row, SpeechCache
 from generation.train.data.item import Part
@@ -134,7 +134,7 @@ def main() -> None:
     """Print the table and write benchmarks/results/voice.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", default=MINI_VOICE)
     parser.add_argument("--run", type=Path)
     parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--timed", type=int, default=11, help="sentences that are timed")
