@@ -150,7 +150,8 @@ def test_no_key_no_environment_and_nothing_huge_is_tracked() -> None:
     for path in _tracked_files():
         name = path.relative_to(ROOT)
         assert path.suffix not in {".key", ".pem"} and not path.name.endswith(".key.json"), name
-        assert path.stat().st_size < 16 * 2**20, f"{name} is {path.stat().st_size / 2**20:.0f} MiB"
+        most = 32 if name.is_relative_to("generation/weights") else 16  # decision 0032
+        assert path.stat().st_size < most * 2**20, f"{name} is {path.stat().st_size / 2**20:.0f} MiB"
 
 
 def test_every_module_opens_by_saying_what_it_is() -> None:
