@@ -26,7 +26,7 @@ MAX_UNREGISTERED_S = 1.0 + 0.08 + 0.02
 """The design's second, the push in which it ends, and what the embedder still held."""
 
 
-def spoken(name: str = "amelia") -> NDArray[np.float32]:
+def spoken(name: str = "kerstin_1") -> NDArray[np.float32]:
     return decode(recording(name)).wav_T
 
 
@@ -62,7 +62,7 @@ def test_killed_at_every_step_nothing_released_is_lost(database_url: str, tmp_pa
                 ["issued_here"] if ended_well else ["issued_here", "issued_here_altered"]
             )
             assert answer.generation is not None and answer.generation.model == step
-        assert len((tmp_path / "after release").read_bytes()) == 4 * len(spoken())
+        assert len((tmp_path / "after release").read_bytes()) == 4 * len(spoken("amelia"))
 
 
 def test_a_stream_is_the_file_and_the_row_is_its_hash(server: Server) -> None:
