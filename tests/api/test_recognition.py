@@ -90,8 +90,8 @@ def test_of_two_recordings_that_sound_the_same_the_mark_says_which_also_when_it_
 ) -> None:
     """The same recording marked twice: the fingerprint cannot tell them apart, and took the wrong one.
 
-    What is recognised is always right. A mark too weak to be recognised may be too weak to deny, too, and then
-    the fingerprint still chooses: seen in one run of nine, of one piece.
+    What is recognised is always right. A mark too weak to be recognised may be too weak to deny, too, and
+    then the fingerprint still chooses: seen in one run of nine, of one piece.
     """
     first, second = server.mark("krisgesling"), server.mark("krisgesling")
     right, wrong = [], []
