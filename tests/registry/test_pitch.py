@@ -3,40 +3,27 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio import edits, trusted
+from audio import edits
 from registry import Registry, candidates, matching
 from registry.fingerprint.train.gallery import Gallery
-from registry.fingerprint.windows import HOP_SAMPLES, Fingerprinter
+from registry.fingerprint.windows import HOP_SAMPLES
 from registry.index import Hits, WindowIndex
 from registry.matching import ACCEPT_BELOW, LEAST_WINDOWS, PITCHES, PLAIN_SHARE, MatchResult
 from registry.query import Heard, embed_query, probes
+from tests.registry.test_matching import REGISTERED, gallery, speech
 
-ASSETS = Path(__file__).parents[1] / "assets"
 Wav = NDArray[np.float32]
-REGISTERED = ("kathleen_1", "kerstin_1", "amelia", "krisgesling", "eltocino")
+__all__ = ["gallery"]  # a fixture
 START_S = 2.5
-
-
-def speech(name: str) -> Wav:
-    return trusted.read(ASSETS / f"{name}.flac", "flac")
 
 
 def piece(wav_T: Wav, start_s: float, seconds: float) -> Wav:
     return wav_T[round(start_s * 24_000) :][: round(seconds * 24_000)]
-
-
-@pytest.fixture(scope="module")
-def gallery() -> Gallery:
-    gallery = Gallery(Fingerprinter.load())
-    for name in REGISTERED:
-        gallery.add(speech(name))
-    return gallery
 
 
 def match(gallery: Gallery, wav_T: Wav) -> MatchResult:

@@ -57,6 +57,8 @@ def begin_with(voice: Voice, folder: Path) -> None:
     begin as zeros: the model says at first what it said before. Raises CheckpointError.
     """
     checkpoint = Checkpoint.open(folder)
+    if checkpoint.conditions != voice.conditions.configs:  # of the same sizes, its voices may be others
+        raise CheckpointError(f"{folder} cannot be gone on with: it has other voices or styles")
     conditions = load_conditions(checkpoint)
     given = {f"moshi.{name}": value for name, value in load_moshi(checkpoint).state_dict().items()}
     if conditions is not None:

@@ -214,6 +214,14 @@ def test_a_model_of_another_size_cannot_be_gone_on_with(run: SpeechRun) -> None:
         _training(replace(_talking(run), model=wider))
 
 
+def test_a_model_of_other_voices_cannot_be_gone_on_with(run: SpeechRun) -> None:
+    """As many of them, in another order: one would begin with the other's vector."""
+    _training(run)
+    run_speech(run, lambda _: None)
+    with pytest.raises(CheckpointError, match="other voices"):
+        _training(replace(_talking(run), voice="slt"))
+
+
 def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, tmp_path: Path) -> None:
     for file in run.data.iterdir():
         if file.is_file():
