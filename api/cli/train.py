@@ -170,6 +170,13 @@ def _add_speech_parser(networks: Subparsers, common: argparse.ArgumentParser) ->
         metavar="NAME",
         help="a voice to train on besides, may be repeated (default: all there are)",
     )
+    speech.add_argument(
+        "--phases",
+        type=positive_int,
+        default=4,
+        metavar="N",
+        help="positions of the voice's recordings in their frames; few recordings need more (default: 4)",
+    )
     speech.add_argument("--neutral", action="store_true", help="leave out what is not neutral")
     _add_run(speech)
     speech.set_defaults(run=run_speech)
@@ -189,6 +196,7 @@ def run_speech(args: argparse.Namespace) -> int:
         steps={stage: getattr(args, f"{stage}_steps") for stage in Stage},
         model=MINI_DIALOGUE if args.dialogue_steps else MINI_SPEECH,
         voice=args.voice,
+        phases=args.phases,
         others=None if args.other is None else tuple(args.other),
         styled=not args.neutral,
         threads=args.threads,

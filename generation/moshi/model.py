@@ -100,13 +100,20 @@ class Moshi(nn.Module):
 
         `condition_B1E` is added to every frame's embedding; `num_slots`: see `Transformer.push`.
         """
+        x_BFE = self.embed(tokens_BRF, condition_B1E)
+        return self.heard(self.transformer.push(state, x_BFE, live_B, num_slots))
+
+    def embed(self, tokens_BRF: Tensor, condition_B1E: Tensor | None = None) -> Tensor:
+        """What the temporal transformer gets [B, F, E]."""
         text_BF, *audio = tokens_BRF.unbind(dim=1)
         # The published order, audio first: in bfloat16 another order is another sum.
         vectors = [embed(token_BF) for embed, token_BF in zip(self.emb, audio, strict=True)]
         x_BFE = reduce(add, [*vectors, self.text_emb(text_BF)])
-        if condition_B1E is not None:
-            x_BFE = x_BFE + condition_B1E.to(x_BFE.dtype)
-        z_BFE = self.out_norm(self.transformer.push(state, x_BFE, live_B, num_slots))
+        return x_BFE if condition_B1E is None else x_BFE + condition_B1E.to(x_BFE.dtype)
+
+    def heard(self, x_BFE: Tensor) -> tuple[Tensor, Tensor]:
+        """z and text logits of what the temporal transformer gives."""
+        z_BFE = self.out_norm(x_BFE)
         return z_BFE, self.text_linear(z_BFE)
 
     def depth(self, state: DepthState, codebook: int, z_B1E: Tensor, token_B: Tensor) -> Tensor:

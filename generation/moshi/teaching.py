@@ -18,6 +18,7 @@ from torch.nn import functional
 from generation.moshi.config import MoshiConfig
 from generation.moshi.model import Moshi
 from generation.streaming.attention import Attention
+from generation.streaming.positions import rotation_at
 from generation.streaming.transformer import GatedFeedForward, Layer
 from generation.streaming.typed import Stack
 
@@ -33,10 +34,22 @@ def delayed(config: MoshiConfig, tokens_BRF: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hear(model: Moshi, inputs_BRF: Tensor, condition_B1E: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """z [B, F, E] and text logits [B, F, V] of utterances from their first step."""
-    B, _, F = inputs_BRF.shape
-    state = model.transformer.open(B, ring=model.config.temporal.context + F)
-    return model.listen(state, inputs_BRF, condition_B1E=condition_B1E)
+    """z [B, F, E] and text logits [B, F, V] of utterances from their first step, no longer than the context.
+
+    Raises ValueError for longer ones.
+    """
+    F = inputs_BRF.shape[2]
+    config = model.config.temporal
+    if config.context < F:
+        raise ValueError(f"{F} frames do not fit the context of {config.context}: cut the utterance")
+    x_BFE = model.embed(inputs_BRF, condition_B1E)
+    steps_1F = torch.arange(F, device=x_BFE.device)[None]
+    rotation = None
+    if config.max_period is not None:
+        rotation = rotation_at(steps_1F, config.dim // config.num_heads, config.max_period)
+    for layer in model.transformer.layers:
+        x_BFE = layer.over(x_BFE, rotation)
+    return model.heard(x_BFE)
 
 
 def speak(model: Moshi, z_NE: Tensor, spoken_NR: Tensor) -> Tensor:

@@ -52,14 +52,7 @@ class Attention(nn.Module):
         Rows that are not live write too: into slots that their next step overwrites before it reads them.
         """
         B, T, _ = x_BTE.shape
-        G = self.num_kv_heads
-        heads_BHTD = (
-            self._project(self.in_proj, x_BTE, weights).view(B, T, -1, self.head_width).transpose(1, 2)
-        )
-        q_BHTD, k_BGTD, v_BGTD = torch.split(heads_BHTD, [self.num_heads, G, G], dim=1)
-        if places.rotation is not None:
-            q_BHTD = rotate(q_BHTD, places.rotation, self.interleaved)
-            k_BGTD = rotate(k_BGTD, places.rotation, self.interleaved)
+        q_BHTD, k_BGTD, v_BGTD = self._heads(x_BTE, places.rotation, weights)
         ring.keys_BGRD = _written(ring.keys_BGRD, k_BGTD, places)
         ring.values_BGRD = _written(ring.values_BGRD, v_BGTD, places)
         mixed_BHTD = functional.scaled_dot_product_attention(
@@ -67,9 +60,30 @@ class Attention(nn.Module):
             ring.keys_BGRD[:, :, : places.num_slots].to(q_BHTD.dtype),
             ring.values_BGRD[:, :, : places.num_slots].to(q_BHTD.dtype),
             attn_mask=places.visible_B1TS,
-            enable_gqa=self.num_heads != G,
+            enable_gqa=self.num_heads != self.num_kv_heads,
         )
         return self._project(self.out_proj, mixed_BHTD.transpose(1, 2).reshape(B, T, -1), weights)
+
+    def over(self, x_BTE: Tensor, rotation: Tensor | None) -> Tensor:
+        """[B, T, E] in and out: every step sees all before it, and nothing is kept."""
+        B, T, _ = x_BTE.shape
+        q_BHTD, k_BGTD, v_BGTD = self._heads(x_BTE, rotation, 0)
+        gqa = self.num_heads != self.num_kv_heads
+        mixed_BHTD = functional.scaled_dot_product_attention(
+            q_BHTD, k_BGTD, v_BGTD, is_causal=True, enable_gqa=gqa
+        )
+        return self.out_proj(mixed_BHTD.transpose(1, 2).reshape(B, T, -1))
+
+    def _heads(self, x_BTE: Tensor, rotation: Tensor | None, weights: int) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, _ = x_BTE.shape
+        G = self.num_kv_heads
+        projected_BTO = self._project(self.in_proj, x_BTE, weights)
+        heads_BHTD = projected_BTO.view(B, T, -1, self.head_width).transpose(1, 2)
+        q_BHTD, k_BGTD, v_BGTD = torch.split(heads_BHTD, [self.num_heads, G, G], dim=1)
+        if rotation is not None:
+            q_BHTD = rotate(q_BHTD, rotation, self.interleaved)
+            k_BGTD = rotate(k_BGTD, rotation, self.interleaved)
+        return q_BHTD, k_BGTD, v_BGTD
 
     def _project(self, projection: Linear, x_BTE: Tensor, weights: int) -> Tensor:
         if self.num_weights == 1:

@@ -4,7 +4,8 @@ A batch depends on the run's seed and the step alone, so a run that goes on sees
 Dimension key: B sentences, R rows of a frame's tokens (text, then speech), F frames.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from generation.train.speech.frames import text_frames
 _BUCKET_FRAMES = 6
 _LONGEST_FRAMES = 200
 Item = TypeVar("Item")
+Weights = Mapping[int, NDArray[np.float64]]
 
 
 class Batch(NamedTuple):
@@ -69,11 +71,12 @@ class Buckets(Generic[Item]):
         for item in items:
             self._boxes.setdefault(num_frames(item) // width, []).append(item)
 
-    def draw(
-        self, rng: np.random.Generator, frames: int, weight: Callable[[Item], float] = lambda _: 1.0
-    ) -> list[Item]:
+    def weights(self, weight: Callable[[Item], float] = lambda _: 1.0) -> Weights:
+        """How often each item of each box is to be drawn: once for many draws."""
+        return {key: np.array([weight(item) for item in box]) for key, box in self._boxes.items()}
+
+    def draw(self, rng: np.random.Generator, frames: int, weights: Weights) -> list[Item]:
         """Items of one box, `frames` of them together if they are that short, at least one."""
-        weights = {key: np.array([weight(item) for item in box]) for key, box in self._boxes.items()}
         keys = sorted(weights)
         # By frames and not by items: every box gives a batch of as many frames.
         share = np.array([weights[key].sum() * (key + 0.5) for key in keys])
@@ -99,14 +102,15 @@ class Sentences:
             train += self._written([row for row in own_rows if row.part is Part.TRAIN], later)
         self.held_out = self._written([row for row in own_rows if row.part is Part.TEST], codes[0])
         self._buckets = Buckets(train, lambda sentence: len(sentence.text_F), _BUCKET_FRAMES)
-        own = sum(sentence.row.voice == run.voice for sentence in train)
-        self._own_weight = run.voice_share / max(1, own)
-        self._other_weight = (1 - run.voice_share) / max(1, len(train) - own)
+        counts = Counter(self._kind(sentence) for sentence in train)
+        each = {kind: self._share(*kind) / num for kind, num in counts.items()}
+        self._even = self._buckets.weights()
+        self._of_voice = self._buckets.weights(lambda sentence: each[self._kind(sentence)])
 
     def draw(self, rng: np.random.Generator, stage: Stage) -> Batch:
-        """The sentences of a step: in the say stage mostly of one voice, else all as often."""
-        weight = self._of_voice if stage is Stage.SAY else lambda _: 1.0
-        return self.batch(self._buckets.draw(rng, self._run.frames, weight), stage)
+        """The sentences of a step: in the say stage mostly of one voice and neutral, else all as often."""
+        weights = self._of_voice if stage is Stage.SAY else self._even
+        return self.batch(self._buckets.draw(rng, self._run.frames, weights), stage)
 
     def batch(self, sentences: Sequence[Sentence], stage: Stage = Stage.SAY) -> Batch:
         """These sentences side by side."""
@@ -125,8 +129,12 @@ class Sentences:
                 sentences.append(Sentence(row, codes, text_F))
         return sentences
 
-    def _of_voice(self, sentence: Sentence) -> float:
-        return self._own_weight if sentence.row.voice == self._run.voice else self._other_weight
+    def _kind(self, sentence: Sentence) -> tuple[bool, bool]:
+        return sentence.row.voice == self._run.voice, sentence.row.style == "neutral"
+
+    def _share(self, own: bool, neutral: bool) -> float:
+        of_voice, of_style = self._run.voice_share, self._run.neutral_share
+        return (of_voice if own else 1 - of_voice) * (of_style if neutral else 1 - of_style)
 
 
 def side_by_side(

@@ -49,7 +49,8 @@ class SpeechRun:
     steps: dict[Stage, int] = field(default_factory=lambda: {Stage.SAY: 5_000})
     start: Path | None = None  # a model folder to begin with; a user's rows, if it has none, begin silent
     voice: str = "kathleen"
-    voice_share: float = 0.4  # of the sentences of the say stage
+    voice_share: float = 0.8  # of the sentences of the say stage
+    neutral_share: float = 0.7  # of them that are not in another style
     phases: int = 4  # of the voice's neutral recordings in their frames; each makes other codes of them
     scene_share: float = 0.6  # of the steps of the dialogue stage; the others are the say stage's
     others: tuple[str, ...] | None = None  # voices that are trained on besides; None: all there are
@@ -57,7 +58,7 @@ class SpeechRun:
     model: MoshiConfig = field(default_factory=lambda: MINI_SPEECH)
     mimi: MimiConfig = field(default_factory=lambda: MINI)
     lead_frames: int = 4  # by which text is ahead of its speech
-    frames: int = 1_000  # in a step
+    frames: int = 2_000  # in a step
     depth_share: float = 0.5  # of them that the depth transformer sees
     semantic_weight: float = 4.0  # of the first codebook's loss; an acoustic one has 1
     padding_weight: float = 0.5  # of text tokens that hold no text

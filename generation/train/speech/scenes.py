@@ -56,10 +56,11 @@ class Scenes:
         train = self._written(words, [pair for pair in pairs if pair[0].part is Part.TRAIN])
         self.held_out = self._written(words, [pair for pair in pairs if pair[0].part is Part.TEST])
         self._buckets = Buckets(train, lambda scene: len(scene.text_F), _BUCKET_FRAMES)
+        self._even = self._buckets.weights()
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """The scenes of a step."""
-        return self.batch(self._buckets.draw(rng, self._run.frames))
+        return self.batch(self._buckets.draw(rng, self._run.frames, self._even))
 
     def batch(self, scenes: Sequence[Scene]) -> Batch:
         """These scenes side by side."""

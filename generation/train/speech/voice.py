@@ -17,6 +17,7 @@ from generation.checkpoints import Checkpoint, load_conditions, load_moshi
 from generation.errors import CheckpointError
 from generation.moshi import Moshi, MoshiConfig
 from generation.moshi.conditions import ConditionConfig, Conditions
+from generation.moshi.embedding import Embedding
 from generation.text import Text
 
 _PLACES = 6  # from either end; beyond, the last one
@@ -53,15 +54,14 @@ def begin(model: Moshi, text: Text) -> None:
 
 @torch.no_grad()
 def begin_with(voice: Voice, folder: Path) -> None:
-    """Take the weights of a model of the same sizes and conditions. Rows that it does not have, the user's,
-    begin as zeros: the model says at first what it said before. Raises CheckpointError.
+    """Take the weights of a model of the same sizes; voices and styles by their names. Rows that it does not
+    have, the user's, begin as zeros: the model says at first what it said before. Raises CheckpointError.
     """
     checkpoint = Checkpoint.open(folder)
-    if checkpoint.conditions != voice.conditions.configs:  # of the same sizes, its voices may be others
-        raise CheckpointError(f"{folder} cannot be gone on with: it has other voices or styles")
     conditions = load_conditions(checkpoint)
     given = {f"moshi.{name}": value for name, value in load_moshi(checkpoint).state_dict().items()}
     if conditions is not None:
+        _take_values(conditions, voice.conditions, folder)
         given |= {f"conditions.{name}": value for name, value in conditions.state_dict().items()}
     for name, own in voice.state_dict().items():
         if name in given and given[name].shape == own.shape:
@@ -72,6 +72,20 @@ def begin_with(voice: Voice, folder: Path) -> None:
             raise CheckpointError(
                 f"{folder} cannot be gone on with: its {name} is of another size or missing"
             )
+
+
+def _take_values(given: Conditions, wanted: Conditions, folder: Path) -> None:
+    """Leave of the given conditions' vectors those of the wanted values, in their order."""
+    if given.configs.keys() != wanted.configs.keys():
+        raise CheckpointError(f"{folder} cannot be gone on with: it has other conditions")
+    for name, config in wanted.configs.items():
+        has, needs = given.configs[name].values or (), config.values or ()
+        if missing := [value for value in needs if value not in has]:
+            raise CheckpointError(f"{folder} cannot be gone on with: it has no {name} {missing[0]}")
+        embed = given.conditioners[name].get_submodule("embed")
+        assert isinstance(embed, Embedding)
+        rows = [has.index(value) for value in needs]
+        embed.weight = nn.Parameter(embed.weight[[*rows, len(has)]])
 
 
 def _spelled(text: Text, width: int) -> Tensor:

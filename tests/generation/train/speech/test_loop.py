@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from generation import Dialogue, Speaker, reply
-from generation.checkpoints import Checkpoint, load_moshi, published_state, read_mimi
+from generation.checkpoints import Checkpoint, load_conditions, load_moshi, published_state, read_mimi
 from generation.errors import CheckpointError, TrainingDataError
 from generation.mimi import Mimi
 from generation.mimi.model import MimiState
@@ -214,12 +214,34 @@ def test_a_model_of_another_size_cannot_be_gone_on_with(run: SpeechRun) -> None:
         _training(replace(_talking(run), model=wider))
 
 
-def test_a_model_of_other_voices_cannot_be_gone_on_with(run: SpeechRun) -> None:
-    """As many of them, in another order: one would begin with the other's vector."""
+def test_a_model_may_be_gone_on_with_in_another_of_its_voices(run: SpeechRun) -> None:
+    """Voices in another order: each must begin with its own vector."""
     _training(run)
     run_speech(run, lambda _: None)
-    with pytest.raises(CheckpointError, match="other voices"):
-        _training(replace(_talking(run), voice="slt"))
+    begun = _training(replace(_talking(run), voice="slt")).voice.conditions
+    published = load_conditions(Checkpoint.open(run.out / "model"))
+    assert published is not None
+    assert begun.configs["voice"].values == ("slt", "kathleen")
+    for voice in ("slt", "kathleen"):
+        said = [{"voice": voice, "style": "fast"}]
+        torch.testing.assert_close(begun(said), published(said))
+
+
+def test_a_model_without_the_voice_cannot_be_gone_on_with(run: SpeechRun, tmp_path: Path) -> None:
+    _training(run)
+    run_speech(run, lambda _: None)
+    shutil.copytree(run.data, tmp_path / "data")
+    write_shard(tmp_path / "data", "rms-0000", [(_sentence("rms", 0), Part.TRAIN)], 0)
+    with pytest.raises(CheckpointError, match="no voice rms"):
+        _training(replace(_talking(run), data=tmp_path / "data"))
+
+
+def test_most_sentences_are_the_voices_own_and_neutral(run: SpeechRun) -> None:
+    training = _training(replace(run, voice_share=0.8, neutral_share=0.9))
+    rng = np.random.default_rng(1)
+    drawn = [said for _ in range(300) for said in training.sentences.draw(rng, Stage.SAY).conditions]
+    assert abs(np.mean([one["voice"] == "kathleen" for one in drawn]) - 0.8) < 0.1
+    assert abs(np.mean([one["style"] == "neutral" for one in drawn]) - 0.9) < 0.1
 
 
 def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, tmp_path: Path) -> None:
