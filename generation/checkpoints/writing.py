@@ -67,6 +67,12 @@ def write_checkpoint(
     _write_json(folder / CONFIG_NAME, names | published_moshi(moshi.config))
 
 
+def write_codec(path: Path, mimi: Mimi, dtype: torch.dtype | None = None) -> None:
+    """A codec alone, as the published ones: its weights, and nothing of its sizes. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write_weights(path, published_state(mimi), dtype)
+
+
 def _published_sampling(sampling: Sampling) -> dict[str, Any]:
     return {
         "temp": sampling.temperature,

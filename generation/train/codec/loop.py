@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from audio import run_state
 from audio.bfloat16 import multiplies_bfloat16
-from audio.durable import write_durably
-from generation.checkpoints import published_state, read_mimi
+from generation.checkpoints import read_mimi
+from generation.checkpoints.writing import write_codec
 from generation.mimi import Mimi, MimiState
 from generation.mimi.quantizer import Codebook
 from generation.mimi.vocoder import Vocoder
@@ -158,8 +157,7 @@ class CodecTraining:
     def publish(self) -> Path:
         """Write the weights as the loader expects them."""
         path = self.run.out / "codec.safetensors"
-        content = serialize({key: value.half() for key, value in published_state(self.codec).items()})
-        write_durably(path, lambda file: file.write(content))
+        write_codec(path, self.codec, torch.float16)
         return path
 
     def _through(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:

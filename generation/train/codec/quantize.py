@@ -18,6 +18,7 @@ from generation.mimi.quantizer import Codebook, ResidualQuantizer, SplitQuantize
 
 DECAY = 0.99
 DEAD_SHARE = 0.1  # of the mean usage
+_AT_ONCE = 4096
 
 
 def quantize(
@@ -79,21 +80,35 @@ def _move(book: Codebook, x_NQ: Tensor, codes_N: Tensor) -> None:
 
 @torch.no_grad()
 def place_codebooks(quantizer: SplitQuantizer, x_NE: Tensor, rounds: int = 10) -> None:
-    """Put all entries where the latents are: k-means on each level's residual."""
+    """Put all entries where the latents are: k-means on each level's residual, 20 s a level for 500,000."""
     for branch in (quantizer.rvq_first, quantizer.rvq_rest):
         rest_NQ = functional.linear(x_NE, branch.input_proj.weight[:, :, 0])
         for book in branch.codebooks(len(branch.vq.layers)):
-            V = len(book.cluster_usage)
-            chosen_V = torch.randperm(max(V, len(rest_NQ)), device=x_NE.device)[:V] % len(rest_NQ)
-            book.embedding_sum.copy_(rest_NQ[chosen_V])
-            book.cluster_usage.fill_(1.0)
-            book.forget()
-            for _ in range(rounds):
-                codes_N = book.encode(rest_NQ[None])[0]
-                count_V = torch.bincount(codes_N, minlength=V).to(x_NE)
-                sum_VQ = torch.zeros_like(book.embedding_sum).index_add_(0, codes_N, rest_NQ)
-                kept_V = count_V > 0
-                book.embedding_sum[kept_V] = (sum_VQ / count_V.clamp(min=1)[:, None])[kept_V]
-                book.forget()
-            rest_NQ = rest_NQ - book.decode(book.encode(rest_NQ[None]))[0]
+            _k_means(book, rest_NQ, rounds)
+            rest_NQ = rest_NQ - book.decode(nearest(book, rest_NQ))
             book._initialized.fill_(1.0)
+
+
+def nearest(book: Codebook, x_NQ: Tensor) -> Tensor:
+    """Entries [N], a few latents at a time: all distances at once do not fit a cache, or the memory."""
+    return torch.cat([book.encode(part_NQ[None])[0] for part_NQ in torch.split(x_NQ, _AT_ONCE)])
+
+
+def _k_means(book: Codebook, x_NQ: Tensor, rounds: int) -> None:
+    """An entry that nothing chooses begins again at a latent."""
+    V = len(book.cluster_usage)
+    book.embedding_sum.copy_(_any_of(x_NQ, V))
+    book.cluster_usage.fill_(1.0)
+    book.forget()
+    for _ in range(rounds):
+        codes_N = nearest(book, x_NQ)
+        count_V = torch.bincount(codes_N, minlength=V).to(x_NQ)
+        sum_VQ = torch.zeros_like(book.embedding_sum).index_add_(0, codes_N, x_NQ)
+        mean_VQ = sum_VQ / count_V.clamp(min=1)[:, None]
+        book.embedding_sum.copy_(torch.where(count_V[:, None] > 0, mean_VQ, _any_of(x_NQ, V)))
+        book.forget()
+
+
+def _any_of(x_NQ: Tensor, num: int) -> Tensor:
+    N = len(x_NQ)
+    return x_NQ[torch.randperm(max(num, N), device=x_NQ.device)[:num] % N]

@@ -31,7 +31,7 @@ RECORDED_VOICE = "kathleen"
 SHARD_ITEMS = 200
 """About ten minutes of speech and 30 MB; what a stopped run does again."""
 
-_FLITE_SHARES = {"slt": 0.5, "rms": 0.25, "awb": 0.25}  # slt is nearest to the recorded voice
+FLITE_SHARES = {"slt": 0.5, "rms": 0.25, "awb": 0.25}  # slt is what the shipped voice speaks like
 _HELD_OUT = "held_out.json"
 _TOKENIZER = "tokenizer.model"
 
@@ -46,6 +46,7 @@ class DataConfig:
     hours_flite: float = 3.0
     styled_copies: int = 1
     hours_dialogues: float = 0.0  # of scenes with two sides; in a folder of their own (dialogues.py)
+    flite_voices: tuple[str, ...] = tuple(FLITE_SHARES)
 
 
 class Figures(NamedTuple):
@@ -93,7 +94,7 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
         _fill(config.out, speaker, hours, kept_out, texts, note)
     if config.hours_dialogues:  # (5)
         users: list[Speaker] = [espeak.Espeak(voice) for voice in espeak.VOICES]
-        users += [flite.Flite(voice) for voice in _FLITE_SHARES if voice != "slt"]
+        users += [flite.Flite(voice) for voice in FLITE_SHARES if voice != "slt"]
         hours, slt = config.hours_dialogues, flite.Flite("slt")
         dialogues.build_dialogues(config.corpus, config.out, hours, slt, users, note)
     return figures(cache.SpeechCache(config.out))
@@ -159,8 +160,9 @@ def _speakers(config: DataConfig) -> Iterator[tuple[Speaker, float]]:
         for voice in espeak.VOICES:
             yield espeak.Espeak(voice), config.hours_espeak / len(espeak.VOICES)
     if config.hours_flite:
-        for voice, share in _FLITE_SHARES.items():
-            yield flite.Flite(voice), config.hours_flite * share
+        shares = {voice: FLITE_SHARES[voice] for voice in config.flite_voices}
+        for voice, share in shares.items():
+            yield flite.Flite(voice), config.hours_flite * share / sum(shares.values())
 
 
 def _fill(
