@@ -1,17 +1,17 @@
-"""What the mini codec keeps of speech: `python -m benchmarks.codec --data CORPUS [--codec FILE]`.
+"""What the mini codec keeps of speech: `python -m benchmarks.codec SPEECH --data CORPUS [--codec FILE]`.
 
-On the voice's 100 held-out sentences, of which one recording each is taken, and on speakers of the test
-split, whom no part of the codec has heard. At 8, 4, 2 and 1 codebooks: STOI, PESQ-WB, mel distance, and for
-the voice the words that PocketSphinx gets wrong, which it also does of the recording. Then the share of codes
-that stay the same after decoding and encoding again, shifted (Moshi, 2024, table 16), and the time of one
-stream, frame by frame on one thread. Prints tables and writes benchmarks/results/codec.json.
+On the 100 held-out sentences of each voice that its codebooks were placed on, of which SPEECH (`earmark train
+data`) has a recording, and on speakers of the corpus's test split, whom no part of the codec has heard. At 8,
+4, 2 and 1 codebooks: STOI, PESQ-WB, mel distance, and for the voices the words that PocketSphinx gets wrong,
+which it also does of the recording. Then the share of codes that stay the same after decoding and encoding
+again, shifted (Moshi, 2024, table 16), and the time of one stream, frame by frame on one thread. Prints
+tables and writes benchmarks/results/codec.json.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,27 +19,24 @@ from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, corpus, resample
 from benchmarks import report
-from benchmarks.voice import Recogniser, distance
+from benchmarks.voice import Recogniser, distance, one_recording_each
 from generation.checkpoints import read_mimi
 from generation.mimi import Mimi
-from generation.speech_text import spoken
 from generation.train.codec.config import MINI, SHIPPED
 from generation.train.codec.losses import mel_distance
 from generation.train.codec.report import measures
 from generation.train.data.build import RECORDED_VOICE
-from generation.train.data.sentences import bare, held_out
+from generation.train.data.cache import SpeechCache
+from generation.train.data.sentences import bare
 
 Wav = NDArray[np.float32]
 CODEBOOKS = (8, 4, 2, 1)
 SHIFTS_MS = (0, 10, 20, 40)
 
 
-def voice_clips(data: Path, limit: int) -> list[tuple[str, Wav]]:
+def voice_clips(speech: SpeechCache, voice: str, limit: int) -> list[tuple[str, Wav]]:
     """Sentence and samples, a recording for each held-out sentence."""
-    clips = [clip for clip in corpus.load(data) if clip.source == RECORDED_VOICE]
-    kept = set(held_out(spoken(clip.text or "") for clip in clips))
-    chosen = {text: clip for clip in reversed(clips) if (text := spoken(clip.text or "")) in kept}
-    return [(text, corpus.read(clip.path)) for text, clip in sorted(chosen.items())[:limit]]
+    return [(row.text, speech.read(row).wav_T) for row in one_recording_each(speech, voice, limit)]
 
 
 def stranger_clips(data: Path, limit: int) -> list[tuple[str, Wav]]:
@@ -103,39 +100,44 @@ def real_time_factor(codec: Mimi, wav_T: Wav) -> tuple[float, float]:
     return float(encoding), float(decoding)
 
 
-def _shown(row: tuple[Any, ...]) -> tuple[object, ...]:
-    num, stoi, pesq, mel, wrong, *strangers = row
-    return (
-        num,
-        *(f"{v:.3f}" for v in (stoi, pesq, mel)),
-        f"{100 * wrong:.1f} %",
-        *(f"{v:.3f}" for v in strangers),
-    )
+def _shown(name: str, num: int, measured: Sequence[float], wrong: float | None) -> tuple[object, ...]:
+    words = "" if wrong is None else f"{100 * wrong:.1f} %"
+    return name, num, *(f"{value:.3f}" for value in measured), words
 
 
 def main() -> None:
     """Print the tables and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("speech", type=Path)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--voice", nargs="+", default=["flite-slt", RECORDED_VOICE])
     parser.add_argument("--codec", type=Path, default=SHIPPED)
     parser.add_argument("--clips", type=int, default=100)
-    parser.add_argument("--words", type=int, default=100, help="sentences for the recogniser")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    codec = read_mimi(args.codec, MINI, MINI.num_codebooks)
-    ears, voice, strangers = Recogniser(), voice_clips(args.data, args.clips), stranger_clips(args.data, 40)
-    heard = voice[: args.words]
-    rows: list[tuple[Any, ...]] = []
-    recorded = word_errors(heard, ears, lambda wav_T: wav_T)
-    for num in CODEBOOKS:
-        codec.num_codebooks = num
-        wrong = word_errors(heard, ears, lambda wav_T: coded(codec, wav_T))
-        rows.append((num, *quality(codec, voice), wrong, *quality(codec, strangers)))
-    codec.num_codebooks = MINI.num_codebooks
-    headings = ("codebooks", "STOI", "PESQ-WB", "mel", "words wrong", "strangers: STOI", "PESQ-WB", "mel")
-    print(report.table(headings, [_shown(row) for row in rows]))
-    print(f"{len(voice)} sentences of the voice, {len(strangers)} strangers, 1 kbit/s at 8 codebooks")
-    print(f"of {len(heard)} sentences as recorded {100 * recorded:.1f} % of the words are got wrong\n")
+    codec, ears, speech = (
+        read_mimi(args.codec, MINI, MINI.num_codebooks),
+        Recogniser(),
+        SpeechCache(args.speech),
+    )
+    voices = {voice: voice_clips(speech, voice, args.clips) for voice in args.voice}
+    rows: list[tuple[str, int, list[float], float | None]] = []
+    for name, clips in [*voices.items(), ("strangers", stranger_clips(args.data, 40))]:
+        for num in CODEBOOKS:
+            codec.num_codebooks = num
+            wrong = (
+                None if name == "strangers" else word_errors(clips, ears, lambda wav_T: coded(codec, wav_T))
+            )
+            rows.append((name, num, quality(codec, clips), wrong))
+        codec.num_codebooks = MINI.num_codebooks
+    headings = ("speech", "codebooks", "STOI", "PESQ-WB", "mel", "words wrong")
+    print(report.table(headings, [_shown(*row) for row in rows]))
+    recorded = {name: word_errors(clips, ears, lambda wav_T: wav_T) for name, clips in voices.items()}
+    for name, wrong in recorded.items():
+        print(
+            f"{name}: {len(voices[name])} sentences, as recorded {100 * wrong:.1f} % of the words are got wrong"
+        )
+    voice = voices[args.voice[0]]
     kept = {shift: stability(codec, voice[:20], shift) for shift in SHIFTS_MS}
     of_each = ("codes that stay, shifted by", *(f"codebook {k}" for k in range(1, MINI.num_codebooks + 1)))
     shares = [(f"{ms} ms", *(f"{100 * share:.0f} %" for share in row)) for ms, row in kept.items()]
