@@ -134,9 +134,7 @@ def main() -> None:
     print(report.table(headings, [_shown(*row) for row in rows]))
     recorded = {name: word_errors(clips, ears, lambda wav_T: wav_T) for name, clips in voices.items()}
     for name, wrong in recorded.items():
-        print(
-            f"{name}: {len(voices[name])} sentences, as recorded {100 * wrong:.1f} % of the words are got wrong"
-        )
+        print(f"{name}: {len(voices[name])} sentences, of recorded words {100 * wrong:.1f} % are got wrong")
     voice = voices[args.voice[0]]
     kept = {shift: stability(codec, voice[:20], shift) for shift in SHIFTS_MS}
     of_each = ("codes that stay, shifted by", *(f"codebook {k}" for k in range(1, MINI.num_codebooks + 1)))
