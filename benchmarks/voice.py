@@ -1,6 +1,6 @@
 """How well our own voice speaks: held-out cross-entropies, words that a recogniser understands, speed.
 
-    python -m benchmarks.voice SPEECH [--model mini] [--run OUT] [--sentences 100]
+    python -m benchmarks.voice SPEECH [--model mini] [--voice NAME] [--run OUT] [--sentences 100]
 
 SPEECH is what `earmark train data` made; OUT a folder of `earmark train speech`, whose last held-out figures
 are copied. The same recogniser (PocketSphinx with its own English model) hears each held-out sentence three
@@ -135,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("speech", type=Path)
     parser.add_argument("--model", default=MINI_VOICE)
+    parser.add_argument("--voice", help="one of the model's (default: its own)")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--sentences", type=int, default=100)
     parser.add_argument("--timed", type=int, default=11, help="sentences that are timed")
@@ -143,7 +144,8 @@ def main() -> None:
 
     speaker, mimi = Speaker.load(args.model), load_mimi(Checkpoint.open(args.model))
     speech, ears = SpeechCache(args.speech), Recogniser()
-    rows = one_recording_each(speech, speaker.choices("voice")[0], args.sentences)
+    voice = args.voice or speaker.choices("voice")[0]
+    rows = one_recording_each(speech, voice, args.sentences)
 
     def recorded(row: Row) -> Wav:
         return speech.read(row).wav_T
@@ -153,7 +155,7 @@ def main() -> None:
         return made_BT[0].numpy()
 
     def said(row: Row) -> Wav:
-        return np.concatenate(list(speaker.say(speaker.read(row.text), seed=SEED)))
+        return np.concatenate(list(speaker.say(speaker.read(row.text, voice=voice), seed=SEED)))
 
     ways = (("as recorded", recorded), ("through the codec", coded), ("said by our voice", said))
     errors = [understood(name, rows, speak, ears) for name, speak in ways]

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from api.cli.errors import CommandError, UsageError
+from api.cli.errors import CommandError
 from api.cli.parsers import Subparsers, seconds, whole_number
 from api.cli.session import STANDARD_STREAM, open_service, read_input, refuse_terminal, settings, wants_json
 from api.cli.speaking import add_output, report_speech, write_speech
@@ -33,7 +33,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         default=argparse.SUPPRESS,
         help="a folder or a name on the Hugging Face hub, such as kyutai/moshiko-pytorch-bf16 "
-        "(default: EARMARK_MODEL)",
+        "(default: EARMARK_MODEL, or mini, which comes with this package)",
     )
     parser.add_argument(
         "--after",
@@ -52,17 +52,15 @@ def run(args: argparse.Namespace) -> int:
     """The generation is in registry and log before its first sample is written, as with `say`."""
     refuse_terminal(args.output)
     told = settings(args, "model")
-    if told.model is None:
-        raise UsageError("name a model with --model, such as kyutai/moshiko-pytorch-bf16")
     from api.speech import MarkedSpeech
     from audio import SAMPLE_RATE_HZ, AudioError, decode
-    from generation import Dialogue, num_frames, reply
+    from generation import MINI_VOICE, Dialogue, num_frames, reply
 
     try:
         wav_T = decode(read_input(args.user)).wav_T
     except AudioError as exc:
         raise CommandError(f"{args.user}: {exc}") from exc
-    dialogue = Dialogue.load(told.model, device=told.device, precision=told.precision)
+    dialogue = Dialogue.load(told.model or MINI_VOICE, device=told.device, precision=told.precision)
     expected_s = num_frames(dialogue, len(wav_T), args.after) * dialogue.frame_samples / SAMPLE_RATE_HZ
     words: list[str] = []
     frames = _speech(reply(dialogue, wav_T, seed=args.seed, after_s=args.after), words)

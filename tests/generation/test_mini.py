@@ -1,16 +1,18 @@
-"""The packaged voice, from its files: it speaks, in the style asked for, and can be asked again."""
+"""The packaged voice, from its files: it speaks, in the style asked for, again if asked, and converses."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from audio import SAMPLE_RATE_HZ
-from generation import MINI_VOICE, Speaker
+from audio import SAMPLE_RATE_HZ, trusted
+from generation import MINI_VOICE, Dialogue, Speaker
 from generation.train.data.effects import level_db
 
+ASSETS = Path(__file__).parents[1] / "assets"
 TEXT = "The weather will be fine tomorrow, and we will walk along the river."
 NUM_WORDS = 13
 
@@ -29,7 +31,7 @@ def said(speaker: Speaker, text: str = TEXT, style: str | None = None, seed: int
 
 def test_it_is_named_and_says_what_it_can(speaker: Speaker) -> None:
     assert speaker.name == "mini"
-    assert speaker.choices("voice")[0] == "kathleen"
+    assert speaker.choices("voice") == ("flite-slt", "kathleen")
     assert len(speaker.choices("style")) >= 11
 
 
@@ -53,3 +55,15 @@ def test_a_style_is_heard(speaker: Speaker) -> None:
     )
     assert len(slower) > 1.4 * len(faster)
     assert level_db(loud) > level_db(soft) + 8
+
+
+def test_it_is_a_partner_too_frame_for_frame() -> None:
+    """Whether it answers and stops is measured by benchmarks/converse.py."""
+    dialogue = Dialogue.load(MINI_VOICE)
+    row, samples = dialogue.open(seed=7), dialogue.frame_samples
+    user_T = trusted.read(ASSETS / "kathleen_1.flac", "flac")[: 40 * samples]
+    said = [dialogue.step({row: frame_T}).get(row) for frame_T in np.split(user_T, 40)]
+    heard = [one.speech_T for one in said if one is not None]
+    assert len(heard) >= 38
+    assert all(len(speech_T) == samples and np.isfinite(speech_T).all() for speech_T in heard)
+    assert np.abs(np.concatenate(heard)).max() < 1.2

@@ -47,8 +47,17 @@ def test_what_cannot_be_answered_is_one_sentence_and_nothing_is_registered(
         (["converse", tmp_path / "absent.wav", "-o", out, "--model", model], 1, "absent.wav"),
         (["converse", text, "-o", out, "--model", model], 1, "text.wav"),
         (["converse", USER, "-o", out, "--model", tmp_path / "absent"], 1, "absent"),
-        (["converse", USER, "-o", out], 2, "--model"),
     ]
     assert_refused(earmark, wrong)
     assert not out.exists()
     assert json.loads(earmark("log", "list", "--json").out) == []
+
+
+def test_without_a_name_it_is_the_one_of_the_package(earmark: Earmark, tmp_path: Path) -> None:
+    out = tmp_path / "reply.opus"
+    code, said, err = earmark("converse", USER, "-o", out, "--seed", 7, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(said)["model"] == "mini"
+    assert decode(out.read_bytes()).source.duration_s == pytest.approx(
+        json.loads(said)["duration_s"], abs=0.1
+    )
