@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save as serialize
 from safetensors.torch import save_file
 from torch import Tensor
 
+from audio.durable import write_durably
 from generation.checkpoints.checkpoint import CONFIG_NAME, MOSHI_NAME
 from generation.checkpoints.conditions import PREFIX, published_conditions
 from generation.checkpoints.mimi_config import published_mimi
@@ -70,7 +72,11 @@ def write_checkpoint(
 def write_codec(path: Path, mimi: Mimi, dtype: torch.dtype | None = None) -> None:
     """A codec alone, as the published ones: its weights, and nothing of its sizes. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_weights(path, published_state(mimi), dtype)
+    weights = published_state(mimi)
+    content = serialize(
+        {name: value if dtype is None else value.to(dtype) for name, value in weights.items()}
+    )
+    write_durably(path, lambda file: file.write(content))
 
 
 def _published_sampling(sampling: Sampling) -> dict[str, Any]:
