@@ -7,6 +7,7 @@ Dimension key: Q searched rows, K hits of a row, N windows of a generation. Not 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,25 @@ HITS_PER_ROW = 20
 MAX_LINES = 32  # scored exactly for each query
 LINES_OF_ONE = 12  # the same, for one generation
 
-IndexSearch = Callable[[Callable[[WindowIndex], tuple[Hits, int]]], tuple[Hits, int]]
+IndexSearch = Callable[[Callable[[WindowIndex], "Looked"]], "Looked"]
 FetchCodes = Callable[[Iterable[int]], Mapping[int, GenerationCodes]]
 Candidates = list[tuple[Alignment, GenerationCodes]]
 
 
-def look_up(emb_QD: NDArray[np.float32], search: IndexSearch) -> tuple[Hits, int]:
-    """The hits of rows, and how many windows they were looked for among."""
-    return search(lambda index: (index.search(emb_QD, HITS_PER_ROW), index.num_windows))
+class Looked(NamedTuple):
+    """The hits of rows, how many windows they were looked for among, and how many could not be looked at,
+    since another network made them."""
+
+    hits: Hits
+    num_windows: int
+    num_foreign: int
+
+
+def look_up(emb_QD: NDArray[np.float32], search: IndexSearch) -> Looked:
+    """The hits of rows [Q, D], of which there may be none."""
+    return search(
+        lambda index: Looked(index.search(emb_QD, HITS_PER_ROW), index.num_windows, index.num_foreign)
+    )
 
 
 def searched_rows(query: Query) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ two connections. Not covered: deletions of fingerprints, there are none.
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,6 +62,7 @@ class GenerationCodes:
     generation_id: uuid.UUID
     codes_ND: NDArray[np.int8]
     informative_N: NDArray[np.bool_]
+    weights_sha256: str | None = None  # hex, of the network that made the codes; None without any
 
 
 def read(connection: Connection, after: int, limit: int = BATCH_ROWS) -> list[Change]:
@@ -152,20 +154,17 @@ def fetch_codes(connection: Connection, generation_ordinals: Iterable[int]) -> d
             FingerprintRow.num_windows,
             FingerprintRow.codes,
             FingerprintRow.informative,
+            FpModelRow.weights_sha256,
         )
         .join(GenerationRow, GenerationRow.ordinal == FingerprintRow.generation_ordinal)
+        .join(FpModelRow, FpModelRow.fp_model_id == FingerprintRow.fp_model_id)
         .where(FingerprintRow.generation_ordinal.in_(sorted(set(generation_ordinals))))
         .order_by(FingerprintRow.generation_ordinal, FingerprintRow.first_window)
     )
-    chunks: dict[int, tuple[uuid.UUID, list[NDArray[np.int8]], list[NDArray[np.bool_]]]] = {}
+    rows: dict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(statement):
-        _, codes, informative = chunks.setdefault(row.ordinal, (row.generation_id, [], []))
-        codes.append(unpack_codes(row.codes))
-        informative.append(unpack_informative(row.informative, row.num_windows))
-    return {
-        ordinal: GenerationCodes(ordinal, generation_id, np.concatenate(codes), np.concatenate(informative))
-        for ordinal, (generation_id, codes, informative) in chunks.items()
-    }
+        rows[row.ordinal].append(row)
+    return {ordinal: _generation_codes(of_one) for ordinal, of_one in rows.items()}
 
 
 def fetch_generation(connection: Connection, generation_id: uuid.UUID) -> GenerationCodes:
@@ -207,6 +206,17 @@ def _change(row: Row[Any], position: int) -> Change:
         codes_ND=unpack_codes(row.codes),
         informative_N=unpack_informative(row.informative, row.num_windows),
         weights_sha256=bytes(row.weights_sha256).hex(),
+    )
+
+
+def _generation_codes(rows: list[Any]) -> GenerationCodes:
+    """One generation's rows in order: one process wrote them, so one network."""
+    return GenerationCodes(
+        rows[0].ordinal,
+        rows[0].generation_id,
+        np.concatenate([unpack_codes(row.codes) for row in rows]),
+        np.concatenate([unpack_informative(row.informative, row.num_windows) for row in rows]),
+        bytes(rows[0].weights_sha256).hex(),
     )
 
 

@@ -9,6 +9,7 @@
     (5) nothing accepted, or weakly: (2) to (4) again at two other pitches, at first with some of the rows.
         The plain search has nine parts in ten of the false alarms, the others share the tenth
     (6) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
+    (7) nothing accepted, and some of the registry was fingerprinted by another network -> inconclusive
 
 S is the score of a line and N the registry's length in windows: the expected number of chance alignments
 grows with N, so the threshold follows the registry's size. lambda and K are fitted for each of several
@@ -27,7 +28,7 @@ the plain or the best one is reported; audio that was registered and then time-s
 
 import math
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -36,11 +37,21 @@ from numpy.typing import NDArray
 from audio import SAMPLE_RATE_HZ
 from registry import alignment
 from registry.alignment import Alignment
-from registry.candidates import Candidates, FetchCodes, IndexSearch, align, align_one, look_up, searched_rows
+from registry.candidates import (
+    Candidates,
+    FetchCodes,
+    IndexSearch,
+    Looked,
+    align,
+    align_one,
+    look_up,
+    searched_rows,
+)
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
+from registry.fingerprint.network import EMBEDDING_WIDTH
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
-from registry.index import Hits, WindowIndex
+from registry.index import Hits
 from registry.null import Null
 from registry.query import WINDOW_S, Embeds, Heard, Query, embed_query, probes
 
@@ -65,6 +76,12 @@ PROMISING = 0.3
 PROBED_LINES = 8  # scored for each probe
 STRONG_PER_S = 1.0  # of a match, by its length: with less it may be the right one at the wrong pitch
 _MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
+
+OLDER_WINDOWS = (
+    "nothing is close enough among what can be compared; {} windows were registered with another version of "
+    "the fingerprint and cannot be"
+)
+OLDER_GENERATION = "this generation was registered with another version of the fingerprint: not comparable"
 
 Outcome = Literal["found", "not_found", "inconclusive"]
 
@@ -127,17 +144,19 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
     """
     null, query = prepared.null, prepared.query
     if query is None:
-        return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), search(_only_size)[1])
+        no_rows = np.zeros((0, EMBEDDING_WIDTH), np.float32)
+        num_windows = look_up(no_rows, search).num_windows
+        return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), num_windows)
     rows_Q = searched_rows(query)
-    hits, num_windows = look_up(query.emb_JD[rows_Q], search)
-    size = max(num_windows, LEAST_WINDOWS)
+    looked = look_up(query.emb_JD[rows_Q], search)
+    size = max(looked.num_windows, LEAST_WINDOWS)
     chance = _Chance(null, query.num_windows, size / PLAIN_SHARE)
-    plain = _judged(query, align(query, rows_Q, hits, fetch), chance, num_windows)
+    plain = _judged(query, align(query, rows_Q, looked.hits, fetch), chance, looked)
     if prepared.heard is None or any(map(_is_strong, plain.matches)):
         return plain
     chance = _Chance(null, query.num_windows, len(PITCHES) * size / (1.0 - PLAIN_SHARE))  # (5)
     found = _at_another_pitch(prepared.heard, query, chance, search, fetch)
-    changed = plain if found is None else _judged(*found, chance, num_windows)
+    changed = plain if found is None else _judged(*found, chance, looked)
     better = changed.matches and changed.false_alarm_probability < plain.false_alarm_probability
     return changed if better else plain
 
@@ -154,7 +173,7 @@ def _at_another_pitch(
         return None
     probed = probes(heard, query, PITCHES)
     rows_Q = np.flatnonzero(probed[0].informative_J)
-    hits, _ = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probed]), search)
+    hits = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probed]), search).hits
     best, promising = PROMISING * chance.threshold, None
     for number, one in enumerate(probed):
         part = slice(number * len(rows_Q), (number + 1) * len(rows_Q))
@@ -169,11 +188,15 @@ def _at_another_pitch(
     return whole, align(whole, rows_Q, of_one, fetch)
 
 
-def _judged(query: Query, found: Candidates, chance: "_Chance", num_windows: int) -> MatchResult:
+def _judged(query: Query, found: Candidates, chance: "_Chance", looked: Looked) -> MatchResult:
     """What is accepted of the candidates, with all of its spans."""
     accepted = [one for one in found[:MAX_MATCHES] if chance.p(one[0].score) <= ACCEPT_BELOW]
     matches = [match for best, codes in accepted for match in _spans(query, codes, chance, best)]
-    return _result(query, matches, found[0][0] if found else None, chance, num_windows)
+    result = _result(query, matches, found[0][0] if found else None, chance, looked.num_windows)
+    if matches or not looked.num_foreign:
+        return result
+    # (7)
+    return replace(result, outcome="inconclusive", reason=OLDER_WINDOWS.format(looked.num_foreign))
 
 
 def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
@@ -182,6 +205,8 @@ def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
     num_windows = int(codes.informative_N.sum())
     if query is None:
         return MatchResult("inconclusive", prepared.too_little, 0.0, 0.0, 1.0, (), num_windows)
+    if codes.weights_sha256 not in (None, null.weights_sha256):  # (7)
+        return MatchResult("inconclusive", OLDER_GENERATION, 0.0, 0.0, 1.0, (), num_windows)
     chance = _Chance(null, query.num_windows, SAME_VOICE * num_windows)
     best = align_one(query, codes)
     accepted = best is not None and chance.p(best.score) <= ACCEPT_BELOW
@@ -213,11 +238,6 @@ def to_match(found: Alignment, generation_id: uuid.UUID, p: float, query: Query)
     offset_s = found.first_window * HOP_SAMPLES / SAMPLE_RATE_HZ + (start_s - begins_s) * found.line.speed
     end_s = min(last_s + WINDOW_S, query.duration_s)
     return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p, query.pitch)
-
-
-def _only_size(index: WindowIndex) -> tuple[Hits, int]:
-    nothing = np.zeros((0, 1), np.int64)
-    return Hits(nothing.astype(np.float32), nothing, nothing), index.num_windows
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class IndexStatus:
     last_position: int  # committed in the database
     saved_position: int  # what a restart replays from
     num_windows: int  # in the index
+    num_foreign: int  # of other versions of the fingerprint, which cannot be compared
     num_segments: int
     folder: Path | None  # of the segments; None: memory only
 
@@ -119,6 +120,7 @@ class Replica:
                 last_position=last_position,
                 saved_position=index.saved_position,
                 num_windows=index.num_windows,
+                num_foreign=index.num_foreign,
                 num_segments=len(index.segments),
                 folder=self._store.folder if self._store else None,
             )
@@ -184,7 +186,7 @@ class Replica:
         fresh = self._empty()
         with self._database.snapshot() as connection:
             position, last_ordinal = changelog.last_position(connection), changelog.last_ordinal(connection)
-            sample_ND = _sample(connection, last_ordinal)
+            sample_ND = _sample(connection, last_ordinal, self._weights_sha256)
 
             def batches() -> Iterator[list[Change]]:
                 for changes in changelog.everything(connection):
@@ -201,11 +203,11 @@ def _replay(index: WindowIndex, connection: Connection) -> None:
         index.apply(changes)
 
 
-def _sample(connection: Connection, last_ordinal: int) -> NDArray[np.int8]:
-    """Informative windows of generations from everywhere in the table."""
+def _sample(connection: Connection, last_ordinal: int, weights_sha256: str) -> NDArray[np.int8]:
+    """Informative windows of generations from everywhere in the table, of one network."""
     step = max(last_ordinal // SAMPLED_GENERATIONS, 1)
     fetched = changelog.fetch_codes(connection, range(1, last_ordinal + 1, step)).values()
-    informative = [one.codes_ND[one.informative_N] for one in fetched]
+    informative = [one.codes_ND[one.informative_N] for one in fetched if one.weights_sha256 == weights_sha256]
     codes_ND = np.concatenate([np.zeros((0, EMBEDDING_WIDTH), np.int8), *informative])
     return codes_ND[:: max(len(codes_ND) // (2 * TRAIN_WINDOWS), 1)]
 

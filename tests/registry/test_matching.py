@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from audio import edits, trusted
 from registry import matching
+from registry.candidates import Looked
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
-from registry.index import Hits, WindowIndex
+from registry.index import WindowIndex
 from registry.matching import MatchResult, Prepared
 from registry.null import MIN_PROBABILITY, Null
 
@@ -184,7 +185,7 @@ def test_the_index_is_searched_once(gallery: Gallery) -> None:
     """`search` catches up with the database and holds a lock."""
     calls: list[int] = []
 
-    def search(look: Callable[[WindowIndex], tuple[Hits, int]]) -> tuple[Hits, int]:
+    def search(look: Callable[[WindowIndex], Looked]) -> Looked:
         calls.append(1)
         return look(gallery.index)
 

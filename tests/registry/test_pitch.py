@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from audio import edits
 from registry import Registry, candidates, matching
+from registry.candidates import Looked
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import HOP_SAMPLES
-from registry.index import Hits, WindowIndex
+from registry.index import WindowIndex
 from registry.matching import ACCEPT_BELOW, LEAST_WINDOWS, PITCHES, PLAIN_SHARE, MatchResult
 from registry.query import Heard, embed_query, probes
 from tests.registry.test_matching import REGISTERED, gallery, speech
@@ -68,7 +69,7 @@ def test_what_is_found_as_it_is_is_answered_as_before(gallery: Gallery, edit: st
     """One search, and the same spans, scores and probabilities whether or not there are other pitches."""
     calls: list[int] = []
 
-    def search(look: Callable[[WindowIndex], tuple[Hits, int]]) -> tuple[Hits, int]:
+    def search(look: Callable[[WindowIndex], Looked]) -> Looked:
         calls.append(1)
         return look(gallery.index)
 

@@ -22,6 +22,8 @@ from registry import (
     UnknownGeneration,
 )
 from registry.database import Database
+from registry.fingerprint.network import FingerprintNetwork
+from registry.fingerprint.windows import Fingerprinter
 from registry.generations import uuid7
 from registry.index import WindowIndex
 from registry.postgres import EmbeddedServer
@@ -130,6 +132,25 @@ def test_a_match_finds_what_another_process_has_just_acknowledged(database_url: 
         assert reading.compare(recording.generation_id, part).outcome == "found"
         silent = writing.begin(NEW).generation_id
         assert reading.compare(silent, part).outcome == "not_found"
+
+
+def test_what_another_version_of_the_fingerprint_registered_is_not_denied(database_url: str) -> None:
+    """After an upgrade the old windows say nothing: neither "not found" nor "not this one"."""
+    clip = decode(ROOT / "tests/assets/amelia.flac").wav_T
+    with Registry.open(database_url) as before:
+        before._fingerprinter = Fingerprinter(FingerprintNetwork(), "0", "ab" * 32)
+        old = before.register(clip, 24_000)
+    with Registry.open(database_url) as registry:
+        query = registry.prepare(clip, 24_000)
+        searched, compared = registry.search(query), registry.compare(old, query)
+        assert (searched.outcome, compared.outcome) == ("inconclusive", "inconclusive")
+        assert searched.num_windows_indexed == 0
+        assert searched.reason is not None and "another version" in searched.reason
+        assert compared.reason is not None and "another version" in compared.reason
+        assert registry.index.status().num_foreign > 0
+        new = registry.register(clip, 24_000)
+        assert registry.search(query).matches[0].generation_id == new
+        assert registry.index.check().passed
 
 
 def test_a_rebuilt_index_equals_the_replayed_one(registry: Registry) -> None:
