@@ -27,6 +27,14 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     fingerprint.add_argument(
         "--start", type=Path, metavar="FILE", help="weights to begin with (default: random ones)"
     )
+    fingerprint.add_argument(
+        "--codec",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a codec.safetensors that copies go through; may be given several times",
+    )
     add_run(fingerprint)
     fingerprint.set_defaults(run=run_fingerprint)
     train_voice.add_data_parser(networks, common)
@@ -112,6 +120,7 @@ def run_codec(args: argparse.Namespace) -> int:
 
 def run_fingerprint(args: argparse.Namespace) -> int:
     """Prints the figures on held-out speakers. Spectrograms are cached in OUT, 31 MB for an hour."""
+    from generation.train.codec.recode import recoder
     from registry.fingerprint.train import TrainConfig
     from registry.fingerprint.train import run as run_training
 
@@ -125,5 +134,5 @@ def run_fingerprint(args: argparse.Namespace) -> int:
         device=args.device,
     )
     with Progress("training") as progress:
-        figures = run_training(config, progress.note)
+        figures = run_training(config, progress.note, [recoder(codec) for codec in args.codec])
     return print_figures(args, figures)

@@ -5,21 +5,24 @@ the offset of accepted right matches, montages, and the comparison with one gene
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, corpus, edits
 from audio.edits import Edit
 from benchmarks import report
-from benchmarks.fingerprint import recode
 from benchmarks.fingerprint.registered import Registered
 from benchmarks.report import Proportion
+from generation.train.codec.recode import recoder
 from registry import matching
 from registry.fingerprint.train.gallery import ROW_S, Gallery, Pieces
 from registry.matching import Match
@@ -179,13 +182,19 @@ def one_generation(pieces: list[Piece], gallery: Gallery, null: Null) -> dict[st
 def _altered(wav_T: Wav, name: str, other_T: Wav | None, codec: Path | None, seed: int) -> Wav:
     """Built here, in the child: an Edit does not travel between processes. `other_T` is a noise or a room."""
     if name == "mimi_8" and codec is not None:
-        return recode.through(codec, wav_T)
+        return _recoder(codec)(wav_T)
     edit: str | Edit = OWN.get(name, name)
     if name == "background_10db" and other_T is not None:
         edit = edits.background(other_T, 10.0)
     elif name == "room" and other_T is not None:
         edit = edits.room(other_T)
     return edits.apply(wav_T, edit, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def _recoder(codec: Path) -> Callable[[Wav], Wav]:
+    torch.set_num_threads(1)
+    return recoder(codec)
 
 
 def _other(recordings: list[Wav] | None, number: int) -> Wav | None:

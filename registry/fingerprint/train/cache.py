@@ -2,15 +2,16 @@
 
     clips    every clip of the corpus, and sentences that synthetic voices repeat (respoken.py)
     copy_K   the training ones again, each after a random journey (journeys.py), in time with its clip
+    copy_codec_K   and through one of the neural codecs that were given, if any
     noise    noises of the training part, and white and pink noise
 
-`FrameStore.frames` reads any of them; further copy_*.json that another program puts beside them are used as
-well (a neural codec is no business of this package). Frames are float16: to 0.01 nat.
+`FrameStore.frames` reads any of them. What a neural codec is, is no business of this package: one is a
+function of samples. Frames are float16: to 0.01 nat.
 
 Dimension key: T samples, F frames, M mel bands.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from registry.fingerprint import features
 from registry.fingerprint.train import respoken
 from registry.fingerprint.train.journeys import random_journey
 
-NUM_SENTENCES = 360  # that are spoken again, four times each: 1.7 h
+NUM_SENTENCES = 900  # that are spoken again, four times each: 3.7 h
 FLOOR = 1e-10  # power; below 16-bit noise
 _NOISE_SECONDS = 120
 _ANY_LEVEL = 0.05
 Row = tuple[str, str, str, Wav]  # file, source, speaker, samples
+Recoder = Callable[[Wav], Wav]  # speech through a codec and back, as long and in time
 
 
 class FrameStore:
@@ -57,13 +59,15 @@ class FrameStore:
         return log_FM, missing_F
 
 
-def build(data: Path, folder: Path, num_copies: int, seed: int) -> None:
+def build(data: Path, folder: Path, num_copies: int, seed: int, codecs: Sequence[Recoder] = ()) -> None:
     """Compute whatever is not complete yet; an hour of speech takes a minute, a copy of it one or two."""
     respoken.build(data, folder, "train", NUM_SENTENCES)
     build_frames(folder, "noise", _noises(data))
     build_frames(folder, "clips", _recordings(folder, corpus.load(data)))
     for number in range(num_copies):
         build_frames(folder, f"copy_{number}", _copies(data, folder, seed + number))
+    for number in range(num_copies if codecs else 0):
+        build_frames(folder, f"copy_codec_{number}", _recoded(data, folder, seed + number, codecs))
 
 
 def build_frames(folder: Path, name: str, rows: Iterable[Row]) -> None:
@@ -105,6 +109,13 @@ def _copies(data: Path, folder: Path, seed: int) -> Iterator[Row]:
         copy_T = np.zeros_like(wav_T)
         copy_T[: len(altered_T)] = altered_T[: len(wav_T)]
         yield file, source, speaker, copy_T
+
+
+def _recoded(data: Path, folder: Path, seed: int, codecs: Sequence[Recoder]) -> Iterator[Row]:
+    """Each recording through one of the codecs."""
+    rng = np.random.default_rng(seed)
+    for file, source, speaker, wav_T in training_rows(data, folder):
+        yield file, source, speaker, codecs[int(rng.integers(len(codecs)))](wav_T)
 
 
 def _noises(data: Path) -> Iterator[Row]:

@@ -3,6 +3,7 @@ are.
 
     top1   share of damaged 1 s windows whose nearest registered window, among all held-out ones, is the right
            one
+    rare   share of them that are closer to their own window than 1 in 10,000 pairs of different recordings
     d_eff  1 / Var(cos) between windows of different recordings; 128 would be a perfectly spread 128-d sphere
 
 Dimension key: B queries, N registered windows, F frames, D embedding width.
@@ -54,11 +55,12 @@ def measure(network: FingerprintNetwork, held_out: HeldOut) -> dict[str, float]:
     near_BN = (anchor_BD @ registered_ND.T) > 0.7
     rival_B = cos_BN.masked_fill(near_BN, -1.0).amax(dim=1)
     owner_N = torch.from_numpy(held_out.owner_N)
-    rows = torch.randperm(len(registered_ND), generator=torch.Generator().manual_seed(0))[:1500]
+    rows = torch.randperm(len(registered_ND), generator=torch.Generator().manual_seed(0))[:3000]
     null = registered_ND[rows] @ registered_ND[rows].T
     strangers = null[owner_N[rows][:, None] != owner_N[rows][None, :]]
     return {
         "top1": float((own_B > rival_B).float().mean()),
+        "rare": float((own_B > torch.quantile(strangers, 1.0 - 1e-4)).float().mean()),
         "cos_true": float(own_B.mean()),
         "cos_rival": float(rival_B.mean()),
         "cos_stranger_mean": float(strangers.mean()),

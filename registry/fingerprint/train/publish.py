@@ -1,7 +1,7 @@
 """From recordings to a folder that `Fingerprinter.load` and `Null.load` accept: train, pin, calibrate.
 
     OUT/checkpoint.safetensors            to go on from
-    OUT/weights/fingerprint.safetensors   float32, about 1.4 MB
+    OUT/weights/fingerprint.safetensors   bfloat16, 3.8 MB
     OUT/weights/fingerprint.json          version, SHA-256, settings, held-out figures
     OUT/weights/calibration.json          the null distribution of these weights
 
@@ -11,24 +11,29 @@ weights are then no longer found, since audio is not kept to fingerprint it agai
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train import calibrate, loop
+from registry.fingerprint.train.cache import Recoder
 from registry.fingerprint.train.loop import TrainConfig
 from registry.fingerprint.windows import Fingerprinter
 
-VERSION = "1"  # of the fingerprint: what the network sees, its shape, and the training that made it
+VERSION = "2"  # of the fingerprint: what the network sees, its shape, and the training that made it
 
 
-def run(config: TrainConfig, report: Callable[[str], None]) -> dict[str, float]:
+def run(
+    config: TrainConfig, report: Callable[[str], None], codecs: Sequence[Recoder] = ()
+) -> dict[str, float]:
     """Train for `config.minutes`, calibrate (several minutes more) and write `config.out`; returns the
-    held-out figures. A run that was stopped goes on from its checkpoint. Raises CorpusError."""
-    network, figures = loop.run(config, report)
+    held-out figures. `codecs`: neural ones that copies go through. A run that was stopped goes on from its
+    checkpoint. Raises CorpusError."""
+    network, figures = loop.run(config, report, codecs)
     folder = config.out / "weights"
     write_weights(folder, network, config, figures)
     calibrate.run(config.data, folder / "calibration.json", Fingerprinter.load(folder), report)
@@ -42,7 +47,8 @@ def write_weights(
     refused."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / "fingerprint.safetensors"
-    save_file({name: tensor.cpu() for name, tensor in network.state_dict().items()}, weights)
+    state = {name: tensor.to("cpu", torch.bfloat16) for name, tensor in network.state_dict().items()}
+    save_file(state, weights)
     settings = {
         name: value
         for name, value in asdict(config).items()

@@ -53,7 +53,7 @@ def speak(data: Path, part: Part, num_sentences: int) -> Iterator[Rendition]:
     if not voices or not (data / "text" / "prose.txt.xz").exists():
         return
     with TemporaryDirectory() as folder:
-        for number, sentence in enumerate(_sentences(data, part, num_sentences)):
+        for number, sentence in enumerate(sentences(data, part, num_sentences)):
             program, voice = voices[number % len(voices)]
             for rate in RATES:
                 wav_T = _read_aloud(program, voice, rate, sentence, Path(folder) / "spoken.wav")
@@ -69,7 +69,8 @@ def build(data: Path, folder: Path, part: Part, num_sentences: int) -> None:
     build_store(folder, f"{SOURCE}_{part}", rows)
 
 
-def _sentences(data: Path, part: Part, count: int) -> list[str]:
+def sentences(data: Path, part: Part, count: int) -> list[str]:
+    """As many sentences of the corpus, of 8 to 18 words; the parts share none."""
     with lzma.open(data / "text" / "prose.txt.xz", "rt", encoding="utf-8") as lines:
         after = (line.strip() for number, line in enumerate(lines) if number >= _FIRST_LINE[part])
         fitting = (line for line in after if _WORDS[0] <= len(line.split()) <= _WORDS[1])

@@ -17,7 +17,7 @@ from registry.fingerprint.train import TrainConfig, cache, loop
 from registry.fingerprint.train.augment import Augmenter, Chances
 from registry.fingerprint.train.cache import FrameStore
 from registry.fingerprint.train.journeys import random_journey
-from registry.fingerprint.train.loop import nt_xent
+from registry.fingerprint.train.losses import Remembered, nt_xent, triplet
 from registry.fingerprint.train.publish import write_weights
 from registry.fingerprint.train.sampler import MARGIN_FRAMES, SPAN_FRAMES, Sampler
 from registry.fingerprint.windows import WEIGHTS, Fingerprinter
@@ -66,12 +66,30 @@ def test_the_loss_is_the_one_computed_by_hand() -> None:
     assert float(nt_xent(axes, axes, 1.0)) == pytest.approx(-np.log(np.e / (np.e + 2)), abs=1e-6)
 
 
+def remembered(*emb: tuple[float, float, float]) -> Remembered:
+    """Windows that are of another recording than the first copy's alone."""
+    wrong_BN = torch.zeros(2, len(emb), dtype=torch.bool)
+    wrong_BN[0] = True
+    return Remembered(torch.tensor(emb), wrong_BN)
+
+
 def test_remembered_windows_count_as_wrong_for_copies_and_own_recordings_do_not() -> None:
-    """By hand: the copies' denominators grow by e^0.5, the anchors' do not; -inf adds nothing."""
-    axes = torch.eye(2)
-    wrong = torch.tensor([[0.5, 0.5], [-torch.inf, -torch.inf]])
-    expected = (-np.log(np.e / (np.e + 2)) - np.log(np.e / (np.e + 2 + np.exp(0.5)))) / 2
-    assert float(nt_xent(axes, axes, 1.0, wrong)) == pytest.approx(expected, abs=1e-6)
+    """By hand: one copy's denominator grows by e^0.5; the anchors' and that of the recording's own do not."""
+    axes = torch.eye(3)[:2]
+    expected = -np.log(np.e / (np.e + 2)) * 3 / 4 - np.log(np.e / (np.e + 2 + np.exp(0.5))) / 4
+    assert float(nt_xent(axes, axes, 1.0, remembered((0.5, 0.0, 0.0)))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_triplet_takes_the_nearest_wrong_window_beyond_the_partner() -> None:
+    """By hand, margin 0.5: the partner at cos 0.8; 0.9 is no semi-hard negative, 0.7 is, 0.1 is easy.
+
+    0.5 - 2 * 0.8 + 2 * 0.7 = 0.3 for the first copy, nothing for what is farther than the margin.
+    """
+    first, axis = torch.eye(3)[:2], torch.eye(3)
+    second = torch.stack([0.8 * axis[0] + 0.6 * axis[2], axis[1]])
+    more = remembered((0.9, 0.0, 0.3), (0.8, 0.0, 0.1), (0.2, 0.0, -0.1))
+    assert (second[0] @ more.emb_ND.T).tolist() == pytest.approx([0.9, 0.7, 0.1])
+    assert float(triplet(first, second, 0.5, more)) == pytest.approx(0.3 / 4, abs=1e-6)
 
 
 def test_the_cache_holds_the_spectrograms_of_the_files(config: TrainConfig) -> None:
@@ -161,7 +179,7 @@ def test_training_runs_stops_and_goes_on_from_its_checkpoint(config: TrainConfig
     lines: list[str] = []
     network, figures = loop.run(config, lines.append)
     first_step = max(int(line.split()[1]) for line in lines)
-    assert set(figures) == {"top1", "cos_true", "cos_rival", "cos_stranger_mean", "d_eff"}
+    assert set(figures) == {"top1", "rare", "cos_true", "cos_rival", "cos_stranger_mean", "d_eff"}
     again: list[str] = []
     resumed, _ = loop.run(replace(config, minutes=2 * config.minutes), again.append)
     assert min(int(line.split()[1]) for line in again) > first_step
