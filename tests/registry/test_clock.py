@@ -1,6 +1,6 @@
 """A clock that jumps, for the registry and for its PostgreSQL: nothing is lost, and the order stays.
 
-Order is the ordinal that the database gives, never a time. Needs Debian's faketime (apt-get install faketime).
+Order is the ordinal that the database gives, never a time. Needs Debian's `faketime`.
 """
 
 import subprocess
