@@ -1,6 +1,6 @@
 """How closely audio agrees with registered audio: step (6) of detection, pure.
 
-    strength = score / audible seconds of the span          score: summed similarity of registry.matching
+    strength = likeness / audible seconds of the span          likeness: summed over windows
 
 A false-alarm probability says that a likeness is no chance. It does not say that the audio is the
 generation: a mark that was pasted onto another clip, made louder, is heard in that clip's pauses, and what
@@ -39,7 +39,7 @@ edge is known to about half a second: of a 5 s clip 0.2 is both edges."""
 def is_clear(match: Match, heard: Audible) -> bool:
     """Whether an accepted match is strong enough to say that its span is the generation's audio."""
     audible_s = heard.duration_s * heard.covered([(match.start_s, match.end_s)])
-    return audible_s > 0 and match.score / audible_s >= CLEAR_PER_S
+    return audible_s > 0 and match.likeness / audible_s >= CLEAR_PER_S
 
 
 def agreement(comparison: MatchResult, heard: Audible) -> Agreement:
@@ -50,6 +50,6 @@ def agreement(comparison: MatchResult, heard: Audible) -> Agreement:
     if spans:
         return Agreement.WHOLE if heard.covered(spans) >= WHOLE else Agreement.PART
     enough = heard.duration_s >= MIN_TO_DENY_S
-    if enough and comparison.score / heard.duration_s < UNLIKE_PER_S:
+    if enough and comparison.likeness / heard.duration_s < UNLIKE_PER_S:
         return Agreement.NONE
     return Agreement.UNKNOWN

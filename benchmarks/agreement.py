@@ -2,7 +2,7 @@
 
     python -m benchmarks.agreement --data CORPUS [--split validation|test] [--speakers 20]
 
-Strength is the score of a comparison by audible second. Each speaker's clip of 10 s is marked and
+Strength is the likeness of a comparison by audible second. Each speaker's clip of 10 s is marked and
 registered; *copies* are the marked clip after each edit, whole and cut to 3 s; *strangers* are other
 speakers, and the same voice saying something else where the corpus has it; *pasted marks* are
 (marked - original) times a level, added to another speaker. Choose limits on the validation split before
@@ -76,8 +76,8 @@ def measure(voices: list[tuple[Wav, Wav | None]]) -> dict[str, list[float]]:
         for kind, wav_T in _cases(original_T, marked_T, same_voice_T, others):
             heard = audible(wav_T)
             if heard.duration_s >= 1:
-                score = matching.compare(matching.prepare(wav_T, fingerprinter), codes).score
-                strengths.setdefault(kind, []).append(score / heard.duration_s)
+                likeness = matching.compare(matching.prepare(wav_T, fingerprinter), codes).likeness
+                strengths.setdefault(kind, []).append(likeness / heard.duration_s)
     return strengths
 
 

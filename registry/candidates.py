@@ -66,9 +66,9 @@ def align(
         if codes is None:
             continue  # the index never runs ahead of the database, so only a damaged one comes here
         scored = _on_line(query, line, units[line.ordinal], codes)
-        if scored and (line.ordinal not in best or scored.score > best[line.ordinal].score):
+        if scored and (line.ordinal not in best or _rank(scored) > _rank(best[line.ordinal])):
             best[line.ordinal] = scored
-    ranked = sorted(best.values(), key=lambda found: -found.score)
+    ranked = sorted(best.values(), key=_rank, reverse=True)
     return [(found, generations[found.line.ordinal]) for found in ranked]
 
 
@@ -88,10 +88,17 @@ def align_one(query: Query, codes: GenerationCodes) -> Alignment | None:
         _on_line(query, line, unit_ND, codes)
         for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
     ]
-    return max((found for found in scored if found), key=lambda found: found.score, default=None)
+    return max((found for found in scored if found), key=_rank, default=None)
 
 
 def _on_line(
     query: Query, line: Line, unit_ND: NDArray[np.float32], codes: GenerationCodes
 ) -> Alignment | None:
-    return alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
+    return alignment.score(
+        line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N, query.highest_gain
+    )
+
+
+def _rank(found: Alignment) -> tuple[float, float]:
+    """By score; among equal ones, whose windows are all at the bound, by likeness."""
+    return found.score, found.likeness

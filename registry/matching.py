@@ -35,7 +35,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
-from registry import alignment
 from registry.alignment import Alignment
 from registry.candidates import (
     Candidates,
@@ -94,15 +93,16 @@ class Match:
     offset_s: float  # place of start_s in the generation
     start_s: float
     end_s: float
-    score: float
+    score: float  # how little chance explains it
     false_alarm_probability: float
     pitch: float = 1.0  # how many times as high as registered it was taken to be
+    likeness: float = 0.0  # how alike they are, summed over the windows
 
 
 @dataclass(frozen=True)
 class MatchResult:
-    """`score` and `false_alarm_probability` are those of the best candidate, accepted or not (1.0 without
-    any)."""
+    """`score`, `likeness` and `false_alarm_probability` are those of the best candidate, accepted or not (1.0
+    without any)."""
 
     outcome: Outcome
     reason: str | None
@@ -111,6 +111,7 @@ class MatchResult:
     false_alarm_probability: float
     matches: tuple[Match, ...]
     num_windows_indexed: int
+    likeness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
 
 
 def _is_strong(match: Match) -> bool:
-    return match.score >= STRONG_PER_S * (match.end_s - match.start_s)
+    return match.likeness >= STRONG_PER_S * (match.end_s - match.start_s)
 
 
 def _at_another_pitch(
@@ -237,7 +238,9 @@ def to_match(found: Alignment, generation_id: uuid.UUID, p: float, query: Query)
     start_s = min(max(0.0, begins_s), query.duration_s)
     offset_s = found.first_window * HOP_SAMPLES / SAMPLE_RATE_HZ + (start_s - begins_s) * found.line.speed
     end_s = min(last_s + WINDOW_S, query.duration_s)
-    return Match(generation_id, max(0.0, offset_s), start_s, end_s, found.score, p, query.pitch)
+    return Match(
+        generation_id, max(0.0, offset_s), start_s, end_s, found.score, p, query.pitch, found.likeness
+    )
 
 
 @dataclass(frozen=True)
@@ -267,8 +270,9 @@ def _result(
     elif not matches and _score_of_a_copy(query) < chance.threshold:  # (6)
         outcome = "inconclusive"
         reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
-    ranked = sorted(matches, key=lambda match: -match.score)[:MAX_MATCHES]
-    return MatchResult(outcome, reason, score, chance.threshold, p, tuple(ranked), num_windows)
+    ranked = sorted(matches, key=lambda match: (-match.score, -match.likeness))[:MAX_MATCHES]
+    likeness = best.likeness if best else 0.0
+    return MatchResult(outcome, reason, score, chance.threshold, p, tuple(ranked), num_windows, likeness)
 
 
 def _changed(pitch: float) -> str | None:
@@ -281,7 +285,7 @@ def _changed(pitch: float) -> str | None:
 def _score_of_a_copy(query: Query) -> float:
     """What an untouched copy of this length scores at most: whole windows, and one at each end."""
     num_whole = max(0.0, math.ceil(query.num_windows - 2))
-    return float(alignment.gain(np.array([1.0])).item() * num_whole + 2 * _MOST_AT_AN_END)
+    return query.highest_gain * num_whole + 2 * _MOST_AT_AN_END
 
 
 def _null_of(fingerprinter: Embeds) -> Null:

@@ -61,6 +61,7 @@ class Query:
     informative_J: NDArray[np.bool_]
     rows_per_window: int = alignment.ROWS_PER_WINDOW
     pitch: float = 1.0
+    whole_windows: float | None = None  # `num_windows` of what this is a part of
 
     @property
     def row_s(self) -> float:
@@ -76,13 +77,19 @@ class Query:
         """Its length in registry windows, silence left out."""
         return float(self.informative_J.sum()) / self.rows_per_window
 
+    @property
+    def highest_gain(self) -> float:
+        """What one window may say at most: that of the whole audio."""
+        return alignment.highest_gain(self.whole_windows or self.num_windows)
+
     def without(self, found: Alignment) -> "Query":
         """The same query with the rows of an alignment taken away."""
         first, last = found.rows
         margin = self.rows_per_window // 2
         informative_J = self.informative_J.copy()
         informative_J[max(0, round(first) - margin) : max(0, round(last) + margin + 1)] = False
-        return replace(self, informative_J=informative_J)
+        whole = self.whole_windows or self.num_windows
+        return replace(self, informative_J=informative_J, whole_windows=whole)
 
     def second_of(self, row: float) -> float:
         """Where in the audio a row begins."""
@@ -113,7 +120,13 @@ def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
     emb_PJD[:, probed] = emb_RD.reshape(len(pitches), num_rows, D)
     informative_J[probed] = query.informative_J[probed]
     return [
-        replace(query, emb_JD=emb_JD, informative_J=informative_J, pitch=pitch)
+        replace(
+            query,
+            emb_JD=emb_JD,
+            informative_J=informative_J,
+            pitch=pitch,
+            whole_windows=query.num_windows,
+        )
         for emb_JD, pitch in zip(emb_PJD, pitches, strict=True)
     ]
 

@@ -27,7 +27,7 @@ from safetensors.torch import load
 from audio.bfloat16 import multiplies_bfloat16
 from registry.errors import WeightsUnavailable
 from registry.fingerprint import features
-from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
+from registry.fingerprint.network import EMBEDDING_WIDTH, VERSION_1, FingerprintNetwork, Shape
 
 WINDOW_SAMPLES = features.WINDOW_SAMPLES
 HOP_SAMPLES = 11_520
@@ -88,6 +88,7 @@ class Fingerprinter:
             card = json.loads((folder / "fingerprint.json").read_text())
             weights = (folder / "fingerprint.safetensors").read_bytes()
             version, pinned = str(card["version"]), str(card["sha256"])
+            shape = Shape(**card["network"]) if "network" in card else VERSION_1
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise WeightsUnavailable(
                 f"no fingerprint weights in {folder} ({exc}); reinstall earmark"
@@ -98,7 +99,7 @@ class Fingerprinter:
                 f"{folder / 'fingerprint.safetensors'} has SHA-256 {digest[:12]}…, not {pinned[:12]}…: "
                 "the file is damaged or was replaced; reinstall earmark"
             )
-        network = FingerprintNetwork()
+        network = FingerprintNetwork(shape)
         try:
             network.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
         except (SafetensorError, RuntimeError) as exc:

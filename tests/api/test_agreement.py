@@ -19,15 +19,15 @@ def heard(seconds: float) -> Audible:
 
 
 def match(start_s: float, end_s: float, score: float) -> Match:
-    return Match(GENERATION, 0.0, start_s, end_s, score, 1e-9)
+    return Match(GENERATION, 0.0, start_s, end_s, score, 1e-9, likeness=score)
 
 
 def found(*matches: Match) -> MatchResult:
-    return MatchResult("found", None, matches[0].score, 1.0, 1e-9, matches, 25)
+    return MatchResult("found", None, matches[0].score, 1.0, 1e-9, matches, 25, matches[0].likeness)
 
 
 def not_found(score: float) -> MatchResult:
-    return MatchResult("not_found", "no", score, 1.0, 0.5, (), 25)
+    return MatchResult("not_found", "no", score, 1.0, 0.5, (), 25, score)
 
 
 def test_a_strong_match_over_everything_is_the_whole() -> None:

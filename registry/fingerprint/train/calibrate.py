@@ -28,7 +28,7 @@ from registry.fingerprint.train.gallery import Gallery, Pieces
 from registry.fingerprint.windows import Fingerprinter
 from registry.null import Null
 
-LENGTHS_S = (1.0, 2.0, 3.0, 5.0, 10.0)
+LENGTHS_S = (1.0, 2.0, 3.0, 4.0, 5.0, 10.0)
 DAMAGE = ("identity", "noise_10db", "telephone_band", "mp3_32k", "opus_8k", "reverb_0.5s_0db")
 REPEATED_WORDS = frozenset({"arabiccmd"})  # isolated words in the same order, once a second
 _MAX_SECONDS = 30

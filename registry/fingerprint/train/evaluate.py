@@ -12,6 +12,7 @@ Dimension key: B queries, N registered windows, F frames, D embedding width.
 import numpy as np
 import torch
 
+from audio.bfloat16 import multiplies_bfloat16
 from registry.fingerprint import features
 from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train.augment import Augmenter
@@ -69,4 +70,6 @@ def measure(network: FingerprintNetwork, held_out: HeldOut) -> dict[str, float]:
 
 
 def _embed(network: FingerprintNetwork, pictures: torch.Tensor) -> torch.Tensor:
-    return torch.cat([network(part) for part in torch.split(pictures, 256)]).cpu()
+    kind = pictures.device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=multiplies_bfloat16(kind)):
+        return torch.cat([network(part) for part in torch.split(pictures, 256)]).float().cpu()

@@ -52,10 +52,11 @@ def write_weights(
     settings = {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("data", "out", "cache", "start", "checkpoint_steps")
+        if name not in ("data", "out", "cache", "start", "checkpoint_steps", "network")
     }
     card = {
         "version": VERSION,
+        "network": asdict(config.network),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         "settings": settings,
         "held_out": {name: round(value, 4) for name, value in figures.items()},
