@@ -130,7 +130,9 @@ def test_a_query_that_could_not_be_accepted_even_if_perfect_is_inconclusive(gall
     """Its score has a ceiling, and in a huge registry the threshold lies above it: "not found" would be
     false."""
     query = prepared(gallery, speech("amelia")[24_000:48_000])
-    result = matching.match(query, lambda look: (look(gallery.index)[0], 10**30), gallery.fetch)
+    result = matching.match(
+        query, lambda look: look(gallery.index)._replace(num_windows=10**30), gallery.fetch
+    )
     assert result.outcome == "inconclusive"
     assert result.reason is not None and "too little sound" in result.reason
 

@@ -106,7 +106,7 @@ def test_a_weak_match_gives_way_to_a_surer_one_at_another_pitch(gallery: Gallery
     plain = gallery.match(replace(prepared, heard=None))
     result = gallery.match(prepared)
     assert (plain.outcome, plain.matches[0].pitch, result.matches[0].pitch > 1) == ("found", 1.0, True)
-    assert result.score > 2 * plain.score
+    assert result.likeness > 2 * plain.likeness
     assert result.false_alarm_probability < plain.false_alarm_probability
 
 
@@ -121,7 +121,7 @@ def test_no_pitch_is_tried_where_no_copy_could_be_accepted(gallery: Gallery) -> 
 
     wav_T = piece(speech("adocampo"), 1.0, 1.0)
     prepared = replace(matching.prepare(wav_T, gallery.fingerprinter), heard=Heard(wav_T, Unused()))
-    matching.match(prepared, lambda look: (look(gallery.index)[0], 10**12), gallery.fetch)
+    matching.match(prepared, lambda look: look(gallery.index)._replace(num_windows=10**12), gallery.fetch)
     with pytest.raises(AssertionError, match="embedded again"):
         matching.match(prepared, lambda look: look(gallery.index), gallery.fetch)
 
