@@ -86,21 +86,24 @@ def run(
     spoken = [clip for clip in parts.validation if clip.source not in REPEATED_WORDS]
     held_out = HeldOut(clips, {clip.path.name for clip in spoken}, augmenter)
     training = Training(config)
-    batches = _Batches(config, sampler, augmenter)
-    while training.progress < 1.0:
-        started = time.monotonic()
-        loss = training.update(batches.take(training.step))
-        training.spent_s += time.monotonic() - started
-        if training.step % 20 == 0:
-            report(
-                f"step {training.step} loss {loss:.4f} progress {training.progress:.3f} "
-                f"s/step {training.spent_s / training.step:.2f}"
-            )
-        if training.step % config.checkpoint_steps == 0:
-            training.save()
-            figures = measure(training.averaged, held_out)
-            report(f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
-            batches.sampler = Sampler(clips, cache.finished_copies(config.cache), train_files)
+    with ThreadPoolExecutor(1) as worker:
+        batches = _Batches(config, sampler, augmenter, worker)
+        while training.progress < 1.0:
+            started = time.monotonic()
+            loss = training.update(batches.take(training.step))
+            training.spent_s += time.monotonic() - started
+            if training.step % 20 == 0:
+                report(
+                    f"step {training.step} loss {loss:.4f} progress {training.progress:.3f} "
+                    f"s/step {training.spent_s / training.step:.2f}"
+                )
+            if training.step % config.checkpoint_steps == 0:
+                training.save()
+                figures = measure(training.averaged, held_out)
+                report(
+                    f"step {training.step} held-out " + " ".join(f"{k} {v:.3f}" for k, v in figures.items())
+                )
+                batches.sampler = Sampler(clips, cache.finished_copies(config.cache), train_files)
     training.save()
     return training.averaged, measure(training.averaged, held_out)
 
@@ -115,10 +118,11 @@ class _Batch(NamedTuple):
 class _Batches:
     """The batch of each step, drawn from the step's own random numbers, one ahead of the step that asks."""
 
-    def __init__(self, config: TrainConfig, sampler: Sampler, augmenter: Augmenter) -> None:
+    def __init__(
+        self, config: TrainConfig, sampler: Sampler, augmenter: Augmenter, worker: ThreadPoolExecutor
+    ) -> None:
         self.sampler = sampler
-        self._config, self._augmenter = config, augmenter
-        self._worker = ThreadPoolExecutor(1)
+        self._config, self._augmenter, self._worker = config, augmenter, worker
         self._next: Future[_Batch] | None = None
 
     def take(self, step: int) -> _Batch:

@@ -113,6 +113,23 @@ def test_the_cache_holds_the_spectrograms_of_the_files(config: TrainConfig) -> N
         assert abs(lags[int(np.argmax(likeness))]) <= 1  # 15 ms
 
 
+def test_copies_go_through_the_codecs_that_are_given(config: TrainConfig, tmp_path: Path) -> None:
+    """One that halves the samples leaves a quarter of the power, in training recordings alone."""
+    cache.build(config.data, tmp_path, 1, 1, [lambda wav_T: (0.5 * wav_T).astype(np.float32)])
+    clips = FrameStore(tmp_path, "clips")
+    coded = {path.stem for path in tmp_path.glob("copy_codec_*.json")}
+    assert coded == {"copy_codec_0"}
+    halved = FrameStore(tmp_path, "copy_codec_0")
+    training = {clip.path.name for clip in corpus.split(corpus.load(config.data)).train}
+    human = [one for one in halved.recordings if one.source == "made"]
+    assert {one.file for one in human} == training
+    for one in human:
+        original = next(clip for clip in clips.recordings if clip.file == one.file)
+        quieter = clips.frames(original, 0, 100)[0] - halved.frames(one, 0, 100)[0]
+        assert np.median(quieter) == pytest.approx(np.log(4.0), abs=0.02)
+    assert len(cache.finished_copies(tmp_path)) == 2
+
+
 def test_frames_outside_a_recording_are_missing_and_not_silent(config: TrainConfig) -> None:
     """A copy's span reaches beyond the ends of short recordings."""
     cache.build(config.data, config.cache, 1, seed=1)
