@@ -82,8 +82,8 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
             },
         ],
         "agreement": {
-            "clear_per_s": agreement.CLEAR_PER_S,
-            "unlike_per_s": agreement.UNLIKE_PER_S,
+            "clear": agreement.CLEAR,
+            "unlike": agreement.UNLIKE,
             "min_to_deny_s": agreement.MIN_TO_DENY_S,
             "whole": agreement.WHOLE,
         },

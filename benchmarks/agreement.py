@@ -2,9 +2,9 @@
 
     python -m benchmarks.agreement --data CORPUS [--split validation|test] [--speakers 20]
 
-Strength is the likeness of a comparison by audible second. Each speaker's clip of 10 s is marked and
-registered; *copies* are the marked clip after each edit, whole and cut to 3 s; *strangers* are other
-speakers, and the same voice saying something else where the corpus has it; *pasted marks* are
+Strength is how closely so many audible seconds agree (api/agreement.py). Each speaker's clip of 10 s is
+marked and registered; *copies* are the marked clip after each edit, whole and cut to 3 s; *strangers* are
+other speakers, and the same voice saying something else where the corpus has it; *pasted marks* are
 (marked - original) times a level, added to another speaker. Choose limits on the validation split before
 looking at the test split; the present ones were chosen with both in view (docs/LOG.md). Writes
 benchmarks/results/agreement.json.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from api.agreement import CLEAR_PER_S, UNLIKE_PER_S
+from api.agreement import CLEAR, UNLIKE, strength
 from api.audible import audible
 from audio import SAMPLE_RATE_HZ, corpus, edits
 from benchmarks.report import Proportion, corpus_root, table, write
@@ -47,19 +47,19 @@ def main() -> None:
     rows = []
     for kind, values in strengths.items():
         low, middle, high = np.percentile(values, (0, 50, 100))
-        clear = Proportion(sum(value >= CLEAR_PER_S for value in values), len(values))
-        unlike = Proportion(sum(value < UNLIKE_PER_S for value in values), len(values))
+        clear = Proportion(sum(value >= CLEAR for value in values), len(values))
+        unlike = Proportion(sum(value < UNLIKE for value in values), len(values))
         rows.append([kind, f"{low:.2f}", f"{middle:.2f}", f"{high:.2f}", clear, unlike])
     header = [
         f"strength, {args.split} split",
         "least",
         "median",
         "most",
-        f">= {CLEAR_PER_S}",
-        f"< {UNLIKE_PER_S}",
+        f">= {CLEAR}",
+        f"< {UNLIKE}",
     ]
     print(table(header, rows))
-    limits = {"clear_per_s": CLEAR_PER_S, "unlike_per_s": UNLIKE_PER_S}
+    limits = {"clear": CLEAR, "unlike": UNLIKE}
     print("\nwritten:", write("agreement", {"split": args.split, **limits, "strengths": strengths}))
 
 
@@ -71,13 +71,15 @@ def measure(voices: list[tuple[Wav, Wav | None]]) -> dict[str, list[float]]:
     for number, (original_T, same_voice_T) in enumerate(voices):
         marked_T = embedder.mark(original_T, SAMPLE_RATE_HZ, payload=number)
         windows = fingerprinter.run(marked_T)
-        codes = GenerationCodes(1, uuid.UUID(int=1), windows.codes_ND, windows.informative_N)
+        codes = GenerationCodes(
+            1, uuid.UUID(int=1), windows.codes_ND, windows.signs_NB, windows.informative_N
+        )
         others = [voices[(number + step) % len(voices)][0] for step in (1, 2)]
         for kind, wav_T in _cases(original_T, marked_T, same_voice_T, others):
             heard = audible(wav_T)
             if heard.duration_s >= 1:
-                likeness = matching.compare(matching.prepare(wav_T, fingerprinter), codes).likeness
-                strengths.setdefault(kind, []).append(likeness / heard.duration_s)
+                compared = matching.compare(matching.prepare(wav_T, fingerprinter), codes)
+                strengths.setdefault(kind, []).append(strength(compared, heard.duration_s))
     return strengths
 
 

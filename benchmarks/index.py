@@ -40,6 +40,7 @@ from registry.generations import Chunk
 from registry.index import WindowIndex
 from registry.index.quantizer import unit
 from registry.index.store import SegmentStore
+from registry.tables import SIGN_BYTES
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 QUERY_ROWS, DEPTH = 21, 20  # a query of 5 s: every second of its 42 rows; registry/matching.py
@@ -278,7 +279,8 @@ def _store(registry: Registry, hours: float, windows_a_write: int) -> None:
         with database.transaction() as connection:  # one flush for all: only the bytes are measured
             for first in range(0, GENERATION_WINDOWS, windows_a_write):
                 codes_ND = rng.integers(-127, 128, (windows_a_write, 128), np.int8)
-                chunk = Chunk(first, codes_ND, np.ones(windows_a_write, np.bool_), model)
+                signs_NB = rng.integers(0, 256, (windows_a_write, SIGN_BYTES), np.uint8)
+                chunk = Chunk(first, codes_ND, signs_NB, np.ones(windows_a_write, np.bool_), model)
                 generations.append(connection, generation_id, chunk, (first + windows_a_write) * HOP_SAMPLES)
             generations.finish(connection, generation_id, GENERATION_WINDOWS * HOP_SAMPLES, bytes(32))
 

@@ -4,12 +4,13 @@
         as differ by a row over the query's length
     (2) the lines with most votes are scored exactly from the stored codes: c_n = cos(window n, nearest row)
     (3) the likeness of a line is the best sum of gains g(c_n) over consecutive windows; its ends are the
-        match, whose score is the same sum with each gain bounded, the lower the longer the query is
+        match
     (4) the offset is where a parabola through the cosines beside the rows has its top
 
 (3) is the local alignment without gaps of Smith and Waterman, so a query that is only partly ours gives its
-part, and its null distribution is that of Karlin and Altschul (registry/matching.py). Windows are 0.48 s
-apart; rows 0.12 s, four to a window, or in short queries 0.06 s, eight to a window.
+part. How little chance explains it, the signs under the line tell as well (registry/detail.py): a voice that
+says a phrase again is as like itself as a damaged copy. Windows are 0.48 s apart; rows 0.12 s, four to a
+window, or in short queries 0.06 s, eight to a window.
 
 Dimension key: R rows to a window, N windows of one generation, J query rows, D embedding width, H hits.
 Source: Chang et al. 2021 (arXiv 2010.11910), sec. 3, for the votes; Karlin and Altschul 1990 for the score;
@@ -17,25 +18,16 @@ differs: speeds, spans, silent windows. Not covered: speed outside 0.9 to 1.1; c
 piece is a match).
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-
-from audio import SAMPLE_RATE_HZ
-from registry.fingerprint.windows import HOP_SAMPLES
 
 ROWS_PER_WINDOW = 4
 # A window below speaks against the match. Chosen on validation speakers (docs/LOG.md, 2026-11-25); was 0.45.
 NEUTRAL_COSINE = 0.5
 _HIGHEST_COSINE = 0.97  # untouched copies on the grid come this close; beyond it the logarithm has no bound
 _SLOPE_BELOW = 2.0
-# A voice says a phrase again as it said it before: two or three windows at 0.9, in 10 s as in 3. A copy of
-# 5 s has ten at 0.7. So of long queries no window counts for more than one of 0.8, of short ones any counts
-# in full: there are no ten. Straight between the two lengths (docs/LOG.md, 2026-11-27).
-BOUND_FROM_S, BOUND_TO_S = 3.5, 5.0
-_BOUNDED_COSINE = 0.8
 # A run ends where its sum has fallen by this: two windows of something else, a second. Without it a clean
 # copy would reach over seconds of other speech to its next part.
 _MAX_FALL = 2.0
@@ -74,17 +66,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Alignment:
-    """The best stretch on a line: windows first to last, their summed score and mean cosine.
-
-    `likeness` says how alike they are; `score` how little chance explains it.
-    """
+    """The best stretch on a line: windows first to last, and their summed gains."""
 
     line: Line
     likeness: float
-    score: float
     first_window: int
     last_window: int
-    mean_cosine: float
 
     @property
     def rows(self) -> tuple[float, float]:
@@ -148,13 +135,6 @@ def gain(cosines: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(rarity + _SLOPE_BELOW * np.minimum(cosines - NEUTRAL_COSINE, 0.0))
 
 
-def highest_gain(query_windows: float) -> float:
-    """What one window may say at most in a query as long as so many registered windows."""
-    full, bounded = gain(np.array([1.0, _BOUNDED_COSINE]))
-    seconds = query_windows * HOP_SAMPLES / SAMPLE_RATE_HZ
-    return float(np.interp(seconds, (BOUND_FROM_S, BOUND_TO_S), (full, bounded)))
-
-
 def speeds(num_rows: int) -> list[float]:
     """From 0.9 to 1.1 around 1, so far apart that lines of this many rows differ by a row at their ends."""
     step = max(_FINEST_SPEED_STEP, 1.0 / max(num_rows, 1))
@@ -168,12 +148,8 @@ def score(
     informative_J: NDArray[np.bool_],
     unit_ND: NDArray[np.float32],
     informative_N: NDArray[np.bool_],
-    highest: float = math.inf,
 ) -> Alignment | None:
-    """The best stretch on the line or just beside it (2) (3); None when no window speaks for it.
-
-    `highest`: the bound of a gain in the score, see `highest_gain`.
-    """
+    """The best stretch on the line or just beside it (2) (3); None when no window speaks for it."""
     J, _ = emb_JD.shape
     N, _ = unit_ND.shape
     grid = line.rows_per_window
@@ -196,11 +172,9 @@ def score(
         return None
     # A stretch begins and ends with a gain, so its ends are counted windows.
     counted = begin + np.flatnonzero(counted_VN[v, begin:end])
-    mean = float(cosines_VN[v, counted].mean())
     chosen = Line(line.ordinal, float(offset_V1[v, 0]), float(speed_V1[v, 0]), grid)
     moved = _refined(chosen, cosines_NJ[counted], counted + first, rows_VN[v, counted])
-    bounded = float(np.minimum(gains_VN[v, begin:end], highest).sum())
-    return Alignment(moved, total, bounded, first + begin, first + end - 1, mean)
+    return Alignment(moved, total, first + begin, first + end - 1)
 
 
 def _unbroken(gains: list[float]) -> tuple[int, int, float]:

@@ -28,6 +28,7 @@ from sqlalchemy import Connection, Row, Select, func, select, tuple_
 from registry.errors import StartFromSnapshot, UnknownGeneration
 from registry.tables import (
     EMBEDDING_WIDTH,
+    SIGN_BYTES,
     ChangelogFloorRow,
     ChangelogRow,
     FingerprintRow,
@@ -61,6 +62,7 @@ class GenerationCodes:
     generation_ordinal: int
     generation_id: uuid.UUID
     codes_ND: NDArray[np.int8]
+    signs_NB: NDArray[np.uint8]  # none in what an earlier version fingerprinted
     informative_N: NDArray[np.bool_]
     weights_sha256: str | None = None  # hex, of the network that made the codes; None without any
 
@@ -153,6 +155,7 @@ def fetch_codes(connection: Connection, generation_ordinals: Iterable[int]) -> d
             GenerationRow.generation_id,
             FingerprintRow.num_windows,
             FingerprintRow.codes,
+            FingerprintRow.signs,
             FingerprintRow.informative,
             FpModelRow.weights_sha256,
         )
@@ -173,8 +176,8 @@ def fetch_generation(connection: Connection, generation_id: uuid.UUID) -> Genera
     ordinal = connection.execute(statement).scalar_one_or_none()
     if ordinal is None:
         raise UnknownGeneration(f"the registry holds no generation {generation_id}")
-    no_codes_ND = np.zeros((0, EMBEDDING_WIDTH), dtype=np.int8)
-    empty = GenerationCodes(ordinal, generation_id, no_codes_ND, np.zeros(0, dtype=np.bool_))
+    no_codes_ND, no_signs_NB = np.zeros((0, EMBEDDING_WIDTH), np.int8), np.zeros((0, SIGN_BYTES), np.uint8)
+    empty = GenerationCodes(ordinal, generation_id, no_codes_ND, no_signs_NB, np.zeros(0, np.bool_))
     return fetch_codes(connection, [ordinal]).get(ordinal, empty)
 
 
@@ -215,6 +218,7 @@ def _generation_codes(rows: list[Any]) -> GenerationCodes:
         rows[0].ordinal,
         rows[0].generation_id,
         np.concatenate([unpack_codes(row.codes) for row in rows]),
+        np.frombuffer(b"".join(row.signs or b"" for row in rows), np.uint8).reshape(-1, SIGN_BYTES),
         np.concatenate([unpack_informative(row.informative, row.num_windows) for row in rows]),
         bytes(rows[0].weights_sha256).hex(),
     )

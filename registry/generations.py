@@ -10,7 +10,7 @@ answer was lost; what is already there is left as it is. Not covered: changing o
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ class Chunk:
 
     first_window: int
     codes_ND: NDArray[np.int8]  # unit vectors times 127
+    signs_NB: NDArray[np.uint8]
     informative_N: NDArray[np.bool_]
     fp_model_id: int
 
@@ -97,6 +98,7 @@ def append(connection: Connection, generation_id: uuid.UUID, chunk: Chunk, num_s
         "num_windows": len(missing.codes_ND),
         "fp_model_id": missing.fp_model_id,
         "codes": pack_codes(missing.codes_ND),
+        "signs": missing.signs_NB.tobytes(),
         "informative": pack_informative(missing.informative_N),
     }
     # Last, since the trigger takes the changelog's lock, which is then held for the commit alone.
@@ -229,8 +231,13 @@ def _missing(connection: Connection, ordinal: int, chunk: Chunk) -> Chunk:
     )
     num_written = connection.execute(statement).scalar_one_or_none() or 0
     skip = max(num_written - chunk.first_window, 0)
-    first_window = chunk.first_window + skip
-    return Chunk(first_window, chunk.codes_ND[skip:], chunk.informative_N[skip:], chunk.fp_model_id)
+    return replace(
+        chunk,
+        first_window=chunk.first_window + skip,
+        codes_ND=chunk.codes_ND[skip:],
+        signs_NB=chunk.signs_NB[skip:],
+        informative_N=chunk.informative_N[skip:],
+    )
 
 
 def lock(connection: Connection, generation_id: uuid.UUID) -> tuple[int, GenerationState]:

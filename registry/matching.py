@@ -2,28 +2,29 @@
 
     (1) too short or silent -> inconclusive
     (2) embed the query every 0.12 s, or every 0.06 s when it is shorter than 2 s, from 0.48 s before its
-        beginning to 0.48 s after its end; search the index with every second informative row
-    (3) lines by votes, scored exactly from the codes in PostgreSQL (registry/candidates.py)
+        beginning to 0.48 s after its end; search the index with the informative rows
+    (3) lines by votes, aligned exactly from the codes in PostgreSQL, and whether the signs under them agree:
+        the score (registry/candidates.py)
     (4) E = K N exp(-lambda S) with K and lambda of the query's length, p = 1 - exp(-E); accepted at p <= 1e-3
         what is left of the query is compared with the accepted generations again, for further spans
-    (5) nothing accepted, or weakly: (2) to (4) again at two other pitches, at first with some of the rows.
-        The plain search has nine parts in ten of the false alarms, the others share the tenth
+    (5) nothing accepted, or weakly: (2) to (4) again at two other pitches, with every third or fifth row. The
+        plain search has nine parts in ten of the false alarms, the others share the tenth
     (6) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
     (7) nothing accepted, and some of the registry was fingerprinted by another network -> inconclusive
 
 S is the score of a line and N the registry's length in windows: the expected number of chance alignments
 grows with N, so the threshold follows the registry's size. lambda and K are fitted for each of several
-lengths of query (a second scores by two or three windows, and their sum has another tail than that of twenty)
-on speech that is not what it is compared with; weights/calibration.json holds them, how many negatives stood
-behind them, and what fraction of them fell under each p. A search with a share of the false alarms is one
-among as many more windows.
+lengths of query on speech that is not what it is compared with; weights/calibration.json holds them, how many
+negatives stood behind them, and what fraction of them fell under each p. A search with a share of the false
+alarms is one among as many more windows.
 
 (5) changes the bands that the network hears and no time, so rows, spans and offsets are of the audio as it
 was sent. `compare` has no (5): who names a generation has read its mark, which tells the pitch as well.
 
 Dimension key: T samples, J query rows, Q searched rows, D embedding width. Source: Karlin and Altschul 1990
-(form of the null). Not covered: pitch shift of more than two semitones; several pitches in one file, of which
-the plain or the best one is reported; audio that was registered and then time-stretched by more than 10 %.
+(form of the null). Not covered: pitch shift of more than three semitones; several pitches in one file, of
+which the plain or the best one is reported; audio that was registered and then time-stretched by more than
+10 %.
 """
 
 import math
@@ -35,9 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
-from registry.alignment import Alignment
 from registry.candidates import (
-    Candidates,
+    Candidate,
     FetchCodes,
     IndexSearch,
     Looked,
@@ -49,10 +49,10 @@ from registry.candidates import (
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.network import EMBEDDING_WIDTH
-from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES
+from registry.fingerprint.windows import WINDOW_SAMPLES
 from registry.index import Hits
 from registry.null import Null
-from registry.query import WINDOW_S, Embeds, Heard, Query, embed_query, probes
+from registry.query import Embeds, Heard, Query, embed_query, probes
 
 # False-alarm probability of one query. p is that of the hardest question, the same voice saying something
 # else; a stranger, who is most of who asks, is accepted far more rarely (docs/benchmarks.md).
@@ -62,19 +62,17 @@ MAX_SPANS = 4  # of one generation
 # Who asks about one generation has its voice as a rule, and the same voice comes closer than a stranger: of a
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
-# A smaller registry is judged as if it were this large: as many windows as the tails were fitted to. The best
-# of six windows is in no tail, and a stranger's would be called one in a thousand.
-LEAST_WINDOWS = 24_000
-# A semitone and a quarter down and up. Windows of one recording keep a cosine of 0.94 half a semitone apart,
-# 0.88 at three quarters and 0.81 at a whole one (docs/LOG.md, 2026-11-26): these two and the plain search
-# reach two semitones to either side.
-PITCHES = (2.0 ** (-1.25 / 12.0), 2.0 ** (1.25 / 12.0))
+# A smaller registry is judged as if it were this large, 133 hours: the best of six windows is in no tail, and
+# our own voice, which says some phrases to the same sound, comes closer than the people of the null. Among
+# 26,000 windows 18 in a thousand of its pieces came under a thousandth, and 4 in a thousand so.
+LEAST_WINDOWS = 1_000_000
+# Two semitones and a quarter down and up: the plain search finds a semitone and a half, these from there to
+# three and a half (docs/LOG.md, 2026-11-27).
+PITCHES = (2.0 ** (-2.25 / 12.0), 2.0 ** (2.25 / 12.0))
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
-# Of the threshold, before all rows are embedded: of 327 negatives the probes of one come so far.
-PROMISING = 0.3
-PROBED_LINES = 8  # scored for each probe
-STRONG_PER_S = 1.0  # of a match, by its length: with less it may be the right one at the wrong pitch
-_MOST_AT_AN_END = 0.8  # of a window heard by three quarters: cosine 0.8 (measured, untouched copies)
+PROBED_LINES = 16  # scored for each of the other pitches
+STRONG = 15.0  # by the root of the seconds of a match: with less it may be the right one at the wrong pitch
+COPY_PER_WINDOW = 10.0  # score by the root of the windows of a query; nine in ten untouched copies have more
 
 OLDER_WINDOWS = (
     "nothing is close enough among what can be compared; {} windows were registered with another version of "
@@ -96,7 +94,7 @@ class Match:
     score: float  # how little chance explains it
     false_alarm_probability: float
     pitch: float = 1.0  # how many times as high as registered it was taken to be
-    likeness: float = 0.0  # how alike they are, summed over the windows
+    likeness: float = 0.0  # the part of the score that is the windows'; the rest is the signs'
 
 
 @dataclass(frozen=True)
@@ -156,44 +154,37 @@ def match(prepared: Prepared, search: IndexSearch, fetch: FetchCodes) -> MatchRe
     if prepared.heard is None or any(map(_is_strong, plain.matches)):
         return plain
     chance = _Chance(null, query.num_windows, len(PITCHES) * size / (1.0 - PLAIN_SHARE))  # (5)
-    found = _at_another_pitch(prepared.heard, query, chance, search, fetch)
-    changed = plain if found is None else _judged(*found, chance, looked)
-    better = changed.matches and changed.false_alarm_probability < plain.false_alarm_probability
-    return changed if better else plain
+    if _score_of_a_copy(query) < chance.threshold:
+        return plain
+    tried = _at_other_pitches(prepared.heard, query, search, fetch)
+    changed = [result for one, found in tried if (result := _judged(one, found, chance, looked)).matches]
+    return max([plain, *changed], key=lambda result: result.score if result.matches else 0.0)
 
 
 def _is_strong(match: Match) -> bool:
-    return match.likeness >= STRONG_PER_S * (match.end_s - match.start_s)
+    return match.score >= STRONG * math.sqrt(match.end_s - match.start_s)
 
 
-def _at_another_pitch(
-    heard: Heard, query: Query, chance: "_Chance", search: IndexSearch, fetch: FetchCodes
-) -> tuple[Query, Candidates] | None:
-    """(5) The query at the pitch whose probe is the most promising, and what it is aligned with."""
-    if _score_of_a_copy(query) < chance.threshold:
-        return None
+def _at_other_pitches(
+    heard: Heard, query: Query, search: IndexSearch, fetch: FetchCodes
+) -> list[tuple[Query, list[Candidate]]]:
+    """(5) The query at each pitch, and what it is aligned with."""
     probed = probes(heard, query, PITCHES)
     rows_Q = np.flatnonzero(probed[0].informative_J)
     hits = look_up(np.concatenate([one.emb_JD[rows_Q] for one in probed]), search).hits
-    best, promising = PROMISING * chance.threshold, None
+    tried = []
     for number, one in enumerate(probed):
         part = slice(number * len(rows_Q), (number + 1) * len(rows_Q))
         of_one = Hits(hits.scores_QK[part], hits.ordinals_QK[part], hits.windows_QK[part])
-        found = align(one, rows_Q, of_one, fetch, PROBED_LINES)
-        if found and found[0][0].score >= best:
-            best, promising = found[0][0].score, (one.pitch, of_one)
-    if promising is None:
-        return None
-    pitch, of_one = promising
-    whole = embed_query(heard.wav_T, heard.fingerprinter, pitch)
-    return whole, align(whole, rows_Q, of_one, fetch)
+        tried.append((one, align(one, rows_Q, of_one, fetch, PROBED_LINES)))
+    return tried
 
 
-def _judged(query: Query, found: Candidates, chance: "_Chance", looked: Looked) -> MatchResult:
+def _judged(query: Query, found: list[Candidate], chance: "_Chance", looked: Looked) -> MatchResult:
     """What is accepted of the candidates, with all of its spans."""
-    accepted = [one for one in found[:MAX_MATCHES] if chance.p(one[0].score) <= ACCEPT_BELOW]
-    matches = [match for best, codes in accepted for match in _spans(query, codes, chance, best)]
-    result = _result(query, matches, found[0][0] if found else None, chance, looked.num_windows)
+    accepted = [one for one in found[:MAX_MATCHES] if chance.p(one.score) <= ACCEPT_BELOW]
+    matches = [match for best in accepted for match in _spans(query, chance, best)]
+    result = _result(query, matches, found[0] if found else None, chance, looked.num_windows)
     if matches or not looked.num_foreign:
         return result
     # (7)
@@ -211,11 +202,11 @@ def compare(prepared: Prepared, codes: GenerationCodes) -> MatchResult:
     chance = _Chance(null, query.num_windows, SAME_VOICE * num_windows)
     best = align_one(query, codes)
     accepted = best is not None and chance.p(best.score) <= ACCEPT_BELOW
-    matches = _spans(query, codes, chance, best) if best is not None and accepted else []
+    matches = _spans(query, chance, best) if best is not None and accepted else []
     return _result(query, matches, best, chance, num_windows)
 
 
-def _spans(query: Query, codes: GenerationCodes, chance: "_Chance", first: Alignment) -> list[Match]:
+def _spans(query: Query, chance: "_Chance", first: Candidate) -> list[Match]:
     """The accepted spans of a generation, best first: after each, what it explains is taken away."""
     spans: list[Match] = []
     rest, found = query, first
@@ -223,24 +214,21 @@ def _spans(query: Query, codes: GenerationCodes, chance: "_Chance", first: Align
         p = chance.p(found.score)
         if p > ACCEPT_BELOW:
             break
-        spans.append(to_match(found, codes.generation_id, p, query))
-        rest = rest.without(found)
-        further = align_one(rest, codes)
+        spans.append(to_match(found, p, query))
+        rest = rest.without(found.alignment)
+        further = align_one(rest, first.codes)
         if further is None:
             break
         found = further
     return spans
 
 
-def to_match(found: Alignment, generation_id: uuid.UUID, p: float, query: Query) -> Match:
-    """An alignment in seconds; spans begin at the first window's start and end at the last one's end."""
-    begins_s, last_s = (query.second_of(row) for row in found.rows)
-    start_s = min(max(0.0, begins_s), query.duration_s)
-    offset_s = found.first_window * HOP_SAMPLES / SAMPLE_RATE_HZ + (start_s - begins_s) * found.line.speed
-    end_s = min(last_s + WINDOW_S, query.duration_s)
-    return Match(
-        generation_id, max(0.0, offset_s), start_s, end_s, found.score, p, query.pitch, found.likeness
-    )
+def to_match(found: Candidate, p: float, query: Query) -> Match:
+    """A candidate in seconds; spans begin at the first window's start and end at the last one's end."""
+    start_s, end_s = query.span_of(found.alignment)
+    offset_s = max(0.0, found.agreement.place.second_of(start_s))
+    likeness = found.alignment.likeness
+    return Match(found.codes.generation_id, offset_s, start_s, end_s, found.score, p, query.pitch, likeness)
 
 
 @dataclass(frozen=True)
@@ -260,7 +248,7 @@ class _Chance:
 
 
 def _result(
-    query: Query, matches: list[Match], best: Alignment | None, chance: _Chance, num_windows: int
+    query: Query, matches: list[Match], best: Candidate | None, chance: _Chance, num_windows: int
 ) -> MatchResult:
     score, p = (best.score, chance.p(best.score)) if best else (0.0, 1.0)
     outcome: Outcome = "found" if matches else "not_found"
@@ -270,8 +258,8 @@ def _result(
     elif not matches and _score_of_a_copy(query) < chance.threshold:  # (6)
         outcome = "inconclusive"
         reason = f"too little sound to tell it among {num_windows} windows; give a second or two more"
-    ranked = sorted(matches, key=lambda match: (-match.score, -match.likeness))[:MAX_MATCHES]
-    likeness = best.likeness if best else 0.0
+    ranked = sorted(matches, key=lambda match: -match.score)[:MAX_MATCHES]
+    likeness = best.alignment.likeness if best else 0.0
     return MatchResult(outcome, reason, score, chance.threshold, p, tuple(ranked), num_windows, likeness)
 
 
@@ -279,13 +267,11 @@ def _changed(pitch: float) -> str | None:
     """What a match at this pitch says of the audio, and no more: each reaches over a semitone."""
     if pitch == 1.0:
         return None
-    return f"it is about one or two semitones {'higher' if pitch > 1 else 'lower'} than what was registered"
+    return f"it is about two or three semitones {'higher' if pitch > 1 else 'lower'} than what was registered"
 
 
 def _score_of_a_copy(query: Query) -> float:
-    """What an untouched copy of this length scores at most: whole windows, and one at each end."""
-    num_whole = max(0.0, math.ceil(query.num_windows - 2))
-    return query.highest_gain * num_whole + 2 * _MOST_AT_AN_END
+    return COPY_PER_WINDOW * math.sqrt(query.num_windows)
 
 
 def _null_of(fingerprinter: Embeds) -> Null:

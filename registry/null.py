@@ -50,16 +50,17 @@ class Null:
 
     def false_alarm_probability(self, score: float, query_windows: float, num_windows: float) -> float:
         """p of a best score at least this high, over all places of a query among `num_windows`."""
-        decay, log_k = self._tail(query_windows)
+        decay, log_k = self.tail(query_windows)
         log_e = log_k + math.log(max(num_windows, 1)) - decay * score
         return max(MIN_PROBABILITY, -math.expm1(-math.exp(min(log_e, 700.0))))
 
     def threshold(self, probability: float, query_windows: float, num_windows: float) -> float:
         """The score at which `false_alarm_probability` is `probability`."""
-        decay, log_k = self._tail(query_windows)
+        decay, log_k = self.tail(query_windows)
         log_e = math.log(-math.log1p(-probability))
         return (log_k + math.log(max(num_windows, 1)) - log_e) / decay
 
-    def _tail(self, query_windows: float) -> tuple[float, float]:
+    def tail(self, query_windows: float) -> tuple[float, float]:
+        """lambda and log K of queries of this length."""
         at, known = math.log(max(query_windows, 0.25)), np.log(self.windows)
         return float(np.interp(at, known, self.decays)), float(np.interp(at, known, self.log_ks))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from audio import SAMPLE_RATE_HZ
 from registry import alignment
 from registry.alignment import Alignment
+from registry.detail import Agreement, Place, agreement
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, informative
 
 # A second has two or three windows: there it pays that the nearest row is nearer (docs/LOG.md, 2026-11-25).
@@ -38,6 +39,7 @@ class Embeds(Protocol):
         pitches: Sequence[float],
         /,
     ) -> NDArray[np.float32]: ...
+    def values(self, wav_T: NDArray[np.float32], pitch: float, /) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Heard:
 
 @dataclass(frozen=True)
 class Query:
-    """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound.
+    """Embedded audio: a row every 1 / `rows_per_window` of 0.48 s, and which rows hold sound; and a row of
+    values every 7.5 ms, for the signs.
 
     The first rows begin before the audio, row `rows_per_window` with it; as many end after it. Those windows
     are heard in part. `pitch`: how many times as high as registered the audio was taken to be; rows and times
@@ -59,9 +62,9 @@ class Query:
 
     emb_JD: NDArray[np.float32]
     informative_J: NDArray[np.bool_]
-    rows_per_window: int = alignment.ROWS_PER_WINDOW
+    rows_per_window: int
+    values_QK: NDArray[np.float32]
     pitch: float = 1.0
-    whole_windows: float | None = None  # `num_windows` of what this is a part of
 
     @property
     def row_s(self) -> float:
@@ -77,23 +80,34 @@ class Query:
         """Its length in registry windows, silence left out."""
         return float(self.informative_J.sum()) / self.rows_per_window
 
-    @property
-    def highest_gain(self) -> float:
-        """What one window may say at most: that of the whole audio."""
-        return alignment.highest_gain(self.whole_windows or self.num_windows)
-
     def without(self, found: Alignment) -> "Query":
         """The same query with the rows of an alignment taken away."""
         first, last = found.rows
         margin = self.rows_per_window // 2
         informative_J = self.informative_J.copy()
         informative_J[max(0, round(first) - margin) : max(0, round(last) + margin + 1)] = False
-        whole = self.whole_windows or self.num_windows
-        return replace(self, informative_J=informative_J, whole_windows=whole)
+        return replace(self, informative_J=informative_J)
 
     def second_of(self, row: float) -> float:
         """Where in the audio a row begins."""
         return (row - self.rows_per_window) * self.row_s
+
+    def span_of(self, found: Alignment) -> tuple[float, float]:
+        """The seconds of the audio that an alignment covers: from the first window's start to the last one's
+        end, as far as there is audio."""
+        begins_s, last_s = (self.second_of(row) for row in found.rows)
+        start_s = min(max(0.0, begins_s), self.duration_s)
+        return start_s, max(start_s, min(last_s + WINDOW_S, self.duration_s))
+
+    def agreement(
+        self, found: Alignment, signs_NB: NDArray[np.uint8], informative_N: NDArray[np.bool_]
+    ) -> Agreement | None:
+        """Whether the signs of a generation agree with the audio that an alignment covers, and exactly
+        where."""
+        line = found.line
+        begin_s = (line.offset_rows + line.speed * self.rows_per_window) * self.row_s
+        around = Place(begin_s, line.speed)
+        return agreement(around, self.span_of(found), self.values_QK, signs_NB, informative_N)
 
 
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Query:
@@ -102,7 +116,7 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float 
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
     emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (pitch,))
-    return replace(as_query(emb_JD, wav_T, rows_per_window), pitch=pitch)
+    return replace(as_query(emb_JD, wav_T, rows_per_window, fingerprinter.values(wav_T, pitch)), pitch=pitch)
 
 
 def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
@@ -124,16 +138,21 @@ def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
             query,
             emb_JD=emb_JD,
             informative_J=informative_J,
+            values_QK=heard.fingerprinter.values(heard.wav_T, pitch),
             pitch=pitch,
-            whole_windows=query.num_windows,
         )
         for emb_JD, pitch in zip(emb_PJD, pitches, strict=True)
     ]
 
 
-def as_query(emb_JD: NDArray[np.float32], wav_T: NDArray[np.float32], rows_per_window: int) -> Query:
+def as_query(
+    emb_JD: NDArray[np.float32],
+    wav_T: NDArray[np.float32],
+    rows_per_window: int,
+    values_QK: NDArray[np.float32],
+) -> Query:
     """Rows that were embedded already, with the audio they came from."""
     rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
     gain = np.float32(min(max(1.0, _LOUD_RMS / rms), 100.0))
     informative_J = informative(np.pad(wav_T * gain, HOP_SAMPLES), HOP_SAMPLES // rows_per_window)
-    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window)
+    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window, values_QK)

@@ -38,6 +38,8 @@ class Windows(Protocol):
     @property
     def codes_ND(self) -> NDArray[np.int8]: ...  # noqa: N802
     @property
+    def signs_NB(self) -> NDArray[np.uint8]: ...  # noqa: N802
+    @property
     def informative_N(self) -> NDArray[np.bool_]: ...  # noqa: N802
 
 
@@ -149,6 +151,7 @@ class Recording:
         chunk = Chunk(
             first_window=self._pending[0].first_window,
             codes_ND=np.concatenate([windows.codes_ND for windows in self._pending]),
+            signs_NB=np.concatenate([windows.signs_NB for windows in self._pending]),
             informative_N=np.concatenate([windows.informative_N for windows in self._pending]),
             fp_model_id=self._fp_model_id,
         )

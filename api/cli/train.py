@@ -2,11 +2,18 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from api.cli import train_voice
 from api.cli.parsers import Subparsers, positive_int
 from api.cli.progress import Progress
 from api.cli.training import add_run, add_steps, print_figures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NUM_OURS = 240  # sentences that a voice of ours says for the calibration
 
 
 def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -34,6 +41,11 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="a codec.safetensors that copies go through; may be given several times",
+    )
+    fingerprint.add_argument(
+        "--voice",
+        metavar="MODEL",
+        help="a model that speaks, such as mini: calibrates on what it says, beside people and synthesizers",
     )
     add_run(fingerprint)
     fingerprint.set_defaults(run=run_fingerprint)
@@ -121,7 +133,7 @@ def run_codec(args: argparse.Namespace) -> int:
 def run_fingerprint(args: argparse.Namespace) -> int:
     """Prints the figures on held-out speakers. Spectrograms are cached in OUT, 31 MB for an hour."""
     from generation.train.codec.recode import recoder
-    from registry.fingerprint.train import TrainConfig
+    from registry.fingerprint.train import TrainConfig, respoken
     from registry.fingerprint.train import run as run_training
 
     config = TrainConfig(
@@ -133,6 +145,21 @@ def run_fingerprint(args: argparse.Namespace) -> int:
         threads=args.threads,
         device=args.device,
     )
+    sentences = respoken.sentences(args.corpus, "validation", NUM_OURS) if args.voice else []
     with Progress("training") as progress:
-        figures = run_training(config, progress.note, [recoder(codec) for codec in args.codec])
+        codecs = [recoder(codec) for codec in args.codec]
+        figures = run_training(config, progress.note, codecs, _spoken(args.voice, sentences))
     return print_figures(args, figures)
+
+
+def _spoken(model: str | None, sentences: list[str]) -> "list[NDArray[np.float32]]":
+    """What a voice of ours says, two sentences at a time."""
+    if model is None:
+        return []
+    import numpy as np
+
+    from generation import Speaker
+
+    speaker = Speaker.load(model)
+    texts = [" ".join(sentences[n : n + 2]) for n in range(0, len(sentences), 2)]
+    return [np.concatenate(list(speaker.say(speaker.read(t), seed=n))) for n, t in enumerate(texts)]

@@ -2,7 +2,8 @@
 
 Distractors make a registry as large as wanted without audio: each has the mean of a real recording's windows,
 and around it, window after window, a Gaussian AR(1) walk with the covariance and the correlation of the real
-ones' windows around their means. `likeness` says how close the result is to the real thing.
+ones' windows around their means; and the signs of some real recording. `likeness` says how close the result
+is to the real thing.
 
 Dimension key: N windows, D embedding width.
 Source: the idea after Synthetic Latent Fingerprints (arXiv 2509.18620); differs: Gaussian, by recording.
@@ -65,11 +66,15 @@ def grow(galleries: list[Gallery], num_windows: int, seed: int = 5) -> None:
     """Add the same distractors to each gallery until it has `num_windows`."""
     real = [unit(codes.codes_ND[codes.informative_N]) for codes in galleries[0].codes.values()]
     real = [emb_ND for emb_ND in real if len(emb_ND) >= 2]
+    signs_NB = np.concatenate([codes.signs_NB for codes in galleries[0].codes.values()])
     rng = np.random.default_rng(seed)
     while (missing := num_windows - min(gallery.index.num_windows for gallery in galleries)) > 0:
         count = min(_BATCH, -(-missing // _WINDOWS_EACH))
         for codes_ND in _distractors(real, count, rng):
-            row = GenerationCodes(0, uuid.UUID(int=0), codes_ND, np.ones(len(codes_ND), np.bool_))
+            N = len(codes_ND)
+            start = int(rng.integers(max(1, len(signs_NB) - N)))
+            signs = np.resize(signs_NB[start : start + N], (N, signs_NB.shape[1]))
+            row = GenerationCodes(0, uuid.UUID(int=0), codes_ND, signs, np.ones(N, np.bool_))
             for gallery in galleries:
                 if gallery.index.num_windows < num_windows:
                     gallery.add_codes(row)

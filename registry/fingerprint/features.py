@@ -29,9 +29,9 @@ CONFIG = mel.MelConfig(
     SAMPLE_RATE_HZ, FRAME_SAMPLES, FRAME_HOP_SAMPLES, NUM_BANDS, min_hz=60.0, max_hz=7_600.0
 )
 
-_SILENCE_POWER = 1e-10  # far under the noise floor of 16-bit audio (a full-scale sine gives about 1e4 here)
+SILENCE_POWER = 1e-10  # far under the noise floor of 16-bit audio (a full-scale sine gives about 1e4 here)
 _TYPICAL_NATS = -4.0  # of a speech window's bands, under the window's mean
-_FLOOR_NATS = -10.0  # 43 dB under the window's mean: what lies lower is room and codec, not speech
+FLOOR_NATS = -10.0  # 43 dB under the window's mean: what lies lower is room and codec, not speech
 
 
 def mel_filters(pitch: float = 1.0) -> torch.Tensor:
@@ -56,16 +56,16 @@ def picture(mel_power_BMF: torch.Tensor, missing_BF: torch.Tensor | None = None)
     `missing_BF`: frames that were not heard, since the recording begins or ends inside the window. They count
     for no mean, and both planes say nothing about them (0).
     """
-    log_power = torch.log(mel_power_BMF + _SILENCE_POWER)
+    log_power = torch.log(mel_power_BMF + SILENCE_POWER)
     if missing_BF is None:
-        level = torch.log(mel_power_BMF.mean(dim=(1, 2), keepdim=True) + _SILENCE_POWER)
-        shape = (log_power - level).clamp_min(_FLOOR_NATS)
+        level = torch.log(mel_power_BMF.mean(dim=(1, 2), keepdim=True) + SILENCE_POWER)
+        shape = (log_power - level).clamp_min(FLOOR_NATS)
         moving = shape - shape.mean(dim=2, keepdim=True)
         return torch.stack([(shape - _TYPICAL_NATS) / 4.0, moving / 2.0], dim=1)
     heard_B1F = (~missing_BF)[:, None].to(mel_power_BMF)
     share_B11 = heard_B1F.mean(dim=2, keepdim=True).clamp_min(1.0 / NUM_FRAMES)
-    level = torch.log((mel_power_BMF * heard_B1F).mean(dim=(1, 2), keepdim=True) / share_B11 + _SILENCE_POWER)
-    shape = (log_power - level).clamp_min(_FLOOR_NATS)
+    level = torch.log((mel_power_BMF * heard_B1F).mean(dim=(1, 2), keepdim=True) / share_B11 + SILENCE_POWER)
+    shape = (log_power - level).clamp_min(FLOOR_NATS)
     moving = shape - (shape * heard_B1F).mean(dim=2, keepdim=True) / share_B11
     planes = torch.stack([(shape - _TYPICAL_NATS) / 4.0, moving / 2.0], dim=1)
     return planes * heard_B1F[:, None]

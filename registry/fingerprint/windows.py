@@ -1,7 +1,8 @@
-"""Cut audio into one-second windows, streaming, and turn each into a code of 128 bytes.
+"""Cut audio into one-second windows, streaming, and turn each into a code of 128 bytes and 64 of signs.
 
     window n = samples [n * 11520, n * 11520 + 24000) at 24 kHz: 1 s long, every 6 Mimi frames (0.48 s)
     code     = round(127 * embedding), int8; the cosine of two codes is within 0.001 of that of the embeddings
+    signs    = the sub-fingerprints of its middle (subprints.py)
 
 `push` returns a window as soon as its last sample is there, so the latency is the window itself. Up to 0.48
 s at the end of a recording lies in no window; a recording shorter than one window becomes one window, the
@@ -23,11 +24,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load
+from torch import nn
 
 from audio.bfloat16 import multiplies_bfloat16
 from registry.errors import WeightsUnavailable
 from registry.fingerprint import features
-from registry.fingerprint.network import EMBEDDING_WIDTH, VERSION_1, FingerprintNetwork, Shape
+from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
+from registry.fingerprint.subprints import BYTES, Directions
 
 WINDOW_SAMPLES = features.WINDOW_SAMPLES
 HOP_SAMPLES = 11_520
@@ -47,6 +50,7 @@ class Windows:
 
     first_window: int
     codes_ND: NDArray[np.int8]
+    signs_NB: NDArray[np.uint8]
     informative_N: NDArray[np.bool_]
 
 
@@ -67,6 +71,7 @@ class Fingerprinter:
     def __init__(
         self,
         network: FingerprintNetwork,
+        directions: Directions,
         version: str,
         weights_sha256: str,
         precision: Precision | None = None,
@@ -77,6 +82,7 @@ class Fingerprinter:
         self.precision = precision or ("bfloat16" if multiplies_bfloat16() else "float32")
         network = network.eval().requires_grad_(False)
         self._network = network.narrowed() if self.precision == "bfloat16" else network
+        self._directions = directions.eval()
 
     @classmethod
     def load(cls, folder: Path = WEIGHTS, precision: Precision | None = None) -> Self:
@@ -88,7 +94,6 @@ class Fingerprinter:
             card = json.loads((folder / "fingerprint.json").read_text())
             weights = (folder / "fingerprint.safetensors").read_bytes()
             version, pinned = str(card["version"]), str(card["sha256"])
-            shape = Shape(**card["network"]) if "network" in card else VERSION_1
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise WeightsUnavailable(
                 f"no fingerprint weights in {folder} ({exc}); reinstall earmark"
@@ -99,12 +104,13 @@ class Fingerprinter:
                 f"{folder / 'fingerprint.safetensors'} has SHA-256 {digest[:12]}…, not {pinned[:12]}…: "
                 "the file is damaged or was replaced; reinstall earmark"
             )
-        network = FingerprintNetwork(shape)
+        network, directions = FingerprintNetwork(), Directions()
+        both = nn.ModuleDict({"network": network, "directions": directions})
         try:
-            network.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
+            both.load_state_dict({name: tensor.float() for name, tensor in load(weights).items()})
         except (SafetensorError, RuntimeError) as exc:
             raise WeightsUnavailable(f"{folder} holds weights of another network: {exc}") from exc
-        return cls(network, version, digest, precision)
+        return cls(network, directions, version, digest, precision)
 
     def open(self) -> WindowStream:
         """The state of a new recording."""
@@ -173,12 +179,33 @@ class Fingerprinter:
                 first += count
         return out_PND.reshape(P * num_windows, EMBEDDING_WIDTH)
 
+    def values(self, wav_T: NDArray[np.float32], pitch: float = 1.0) -> NDArray[np.float32]:
+        """What is compared with the signs of windows: as Directions.values."""
+        with torch.inference_mode():
+            return self._directions.values(np.asarray(wav_T, np.float32), pitch)
+
     def _windows(self, first_window: int, wav_T: NDArray[np.float32], num_windows: int) -> Windows:
+        codes_ND = np.zeros((num_windows, EMBEDDING_WIDTH), np.int8)
+        signs_NB = np.zeros((num_windows, BYTES), np.uint8)
         if num_windows == 0:
-            return Windows(first_window, np.zeros((0, EMBEDDING_WIDTH), np.int8), np.zeros(0, np.bool_))
+            return Windows(first_window, codes_ND, signs_NB, np.zeros(0, np.bool_))
         wav_T = wav_T[: (num_windows - 1) * HOP_SAMPLES + WINDOW_SAMPLES]
-        codes_ND = np.rint(127.0 * self.embed(wav_T, HOP_SAMPLES, 0, num_windows)).astype(np.int8)
-        return Windows(first_window, codes_ND, informative(wav_T, HOP_SAMPLES))
+        filters_1MK = features.mel_filters()[None]
+        first = 0
+        with torch.inference_mode():
+            while first < num_windows:
+                count = _batch(num_windows - first, 1)
+                pictures = _pictures(wav_T, first * HOP_SAMPLES, HOP_SAMPLES, count, filters_1MK)
+                codes_ND[first : first + count] = np.rint(127.0 * self._network(pictures).numpy())
+                signs_NB[first : first + count] = self._directions.signs(pictures)
+                first += count
+        return Windows(first_window, codes_ND, signs_NB, informative(wav_T, HOP_SAMPLES))
+
+
+def pictures(wav_T: NDArray[np.float32]) -> torch.Tensor:
+    """Pictures [N, 2, 64, 64] of the whole windows of a recording of one at least, for training."""
+    num_windows = 1 + (len(wav_T) - WINDOW_SAMPLES) // HOP_SAMPLES
+    return _pictures(wav_T, 0, HOP_SAMPLES, num_windows, features.mel_filters()[None])
 
 
 def _batch(num_left: int, num_pitches: int) -> int:

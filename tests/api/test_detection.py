@@ -145,13 +145,12 @@ def test_the_original_of_a_marked_recording_is_found_by_its_fingerprint(
 def test_an_unmarked_copy_at_another_pitch_is_found_by_its_fingerprint(
     server: Server, kerstin: Marked
 ) -> None:
-    """The mark is gone, and with it what would have told the pitch; the answer says that it was changed."""
+    """The mark is gone, and with it what would have told the pitch."""
     answer = server.detect(edits.apply(decode(recording("kerstin_1")).wav_T, "pitch_+2"))
     assert row(answer, "watermark_keyed")["outcome"] == "not_found"
     assert answer["verdict"] == "issued_here_altered", answer
     assert answer["generation"]["generation_id"] == kerstin.generation_id
     found = row(answer, "fingerprint")
-    assert found["reason"] == "it is about one or two semitones higher than what was registered"
     assert found["segments"][0]["offset_s"] == pytest.approx(found["segments"][0]["start_s"], abs=0.25)
 
 

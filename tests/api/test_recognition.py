@@ -145,7 +145,7 @@ def heard(content_id: int, *spans: tuple[float, float], warp: Warp = UNCHANGED) 
 )
 def test_a_mark_denies_what_it_covers(server: Server, mark: Detection, denied: bool) -> None:
     """A match from 0 to 4 s of the generation whose content id is ITS."""
-    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9, likeness=9.0)
+    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9)
     assert IssuedMarks(KEY, server.service.registry).denies(mark, match, ITS) is denied
 
 
@@ -158,7 +158,7 @@ def test_one_mark_that_fits_is_enough_against_another_that_does_not(server: Serv
         unread=(*one.unread, *other.unread),
     )
     issued = IssuedMarks(KEY, server.service.registry)
-    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9, likeness=9.0)
+    match = Match(uuid4(), 0.0, 0.0, 4.0, 9.0, 1e-9)
     assert [issued.denies(both, match, content_id) for content_id in (ITS, ANOTHERS, THIRD)] == [
         False,
         False,

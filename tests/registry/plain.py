@@ -16,6 +16,7 @@ WINDOW_SAMPLES, HOP_SAMPLES = 24_000, 11_520
 class PlainWindows:
     first_window: int
     codes_ND: NDArray[np.int8]
+    signs_NB: NDArray[np.uint8]
     informative_N: NDArray[np.bool_]
 
 
@@ -46,7 +47,8 @@ class PlainFingerprinter:
         first, state.num_given = state.num_given, num_total
         codes = [window_code(state.samples, number) for number in range(first, num_total)]
         codes_ND = np.stack(codes) if codes else np.zeros((0, 128), dtype=np.int8)
-        return PlainWindows(first, codes_ND, np.ones(len(codes_ND), dtype=np.bool_))
+        signs_NB = np.ascontiguousarray(codes_ND[:, :64]).view(np.uint8)
+        return PlainWindows(first, codes_ND, signs_NB, np.ones(len(codes_ND), dtype=np.bool_))
 
 
 def num_windows(num_samples: int) -> int:

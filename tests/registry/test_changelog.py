@@ -23,6 +23,10 @@ def codes(num_windows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-127, 128, (num_windows, 128), dtype=np.int8)
 
 
+def signs(num_windows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (num_windows, 64), dtype=np.uint8)
+
+
 def begin(database: Database) -> tuple[uuid.UUID, int]:
     with database.transaction() as connection:
         generation = generations.begin(connection, NEW, owner=1)
@@ -30,7 +34,7 @@ def begin(database: Database) -> tuple[uuid.UUID, int]:
 
 
 def append(connection: Connection, generation_id: uuid.UUID, model: int, first: int, count: int) -> None:
-    chunk = Chunk(first, codes(count, first), np.ones(count, dtype=np.bool_), model)
+    chunk = Chunk(first, codes(count, first), signs(count, first), np.ones(count, dtype=np.bool_), model)
     generations.append(connection, generation_id, chunk, num_samples=(first + count) * 11_520)
 
 
@@ -84,7 +88,7 @@ def test_a_change_carries_what_was_appended(database: Database) -> None:
     generation_id, model = begin(database)
     informative = np.array([True, False, True, True, False, True, True, True, True, False])
     with database.transaction() as connection:
-        chunk = Chunk(0, codes(10, 7), informative, model)
+        chunk = Chunk(0, codes(10, 7), signs(10, 7), informative, model)
         generations.append(connection, generation_id, chunk, num_samples=10 * 11_520)
         append(connection, generation_id, model, 10, 3)
     with database.transaction() as connection:
@@ -123,8 +127,28 @@ def test_fetch_codes_joins_the_chunks_of_each_generation(database: Database) -> 
     assert empty not in ordinals
     assert set(fetched) == set(ordinals.values())
     assert np.array_equal(fetched[ordinals[one]].codes_ND, np.concatenate([codes(9, 0), codes(4, 9)]))
+    assert np.array_equal(fetched[ordinals[one]].signs_NB, np.concatenate([signs(9, 0), signs(4, 9)]))
     assert fetched[ordinals[one]].informative_N.shape == (13,)
     assert fetched[ordinals[two]].generation_id == two
+
+
+def test_what_an_earlier_release_registered_has_no_signs(database: Database) -> None:
+    """Its rows were written before there was a column for them; and no row holds signs of another length."""
+    generation_id, model = begin(database)
+    with database.transaction() as connection:
+        append(connection, generation_id, model, 0, 3)
+        ordinal = changelog.read(connection, 0)[0].generation_ordinal
+    row = (
+        "INSERT INTO fingerprint (generation_ordinal, first_window, num_windows, fp_model_id, codes, "
+        "informative, signs) SELECT generation_ordinal, first_window + 3, num_windows, fp_model_id, codes, "
+        "informative, {} FROM fingerprint"
+    )
+    with pytest.raises(exc.IntegrityError, match="fingerprint_signs"), database.transaction() as connection:
+        connection.execute(text(row.format("substring(signs FROM 2)")))
+    with database.transaction() as connection:
+        connection.execute(text(row.format("NULL")))
+        fetched = changelog.fetch_codes(connection, [ordinal])[ordinal]
+    assert (len(fetched.codes_ND), len(fetched.signs_NB)) == (6, 3)
 
 
 @pytest.mark.parametrize(("first", "count"), [(1, 1), (4, 2), (7, 1)])

@@ -31,7 +31,8 @@ def chunk(database: Database, first: int, count: int) -> Chunk:
     with database.transaction() as connection:
         model = generations.ensure_model(connection, "cd" * 32, "1")
     codes = np.random.default_rng(first).integers(-127, 128, (count, 128), dtype=np.int8)
-    return Chunk(first, codes, np.ones(count, dtype=np.bool_), model)
+    signs = np.random.default_rng(first).integers(0, 256, (count, 64), dtype=np.uint8)
+    return Chunk(first, codes, signs, np.ones(count, dtype=np.bool_), model)
 
 
 def append(database: Database, generation: Generation, first: int, count: int) -> None:

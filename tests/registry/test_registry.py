@@ -23,6 +23,7 @@ from registry import (
 )
 from registry.database import Database
 from registry.fingerprint.network import FingerprintNetwork
+from registry.fingerprint.subprints import Directions
 from registry.fingerprint.windows import Fingerprinter
 from registry.generations import uuid7
 from registry.index import WindowIndex
@@ -138,7 +139,7 @@ def test_what_another_version_of_the_fingerprint_registered_is_not_denied(databa
     """After an upgrade the old windows say nothing: neither "not found" nor "not this one"."""
     clip = decode(ROOT / "tests/assets/amelia.flac").wav_T
     with Registry.open(database_url) as before:
-        before._fingerprinter = Fingerprinter(FingerprintNetwork(), "0", "ab" * 32)
+        before._fingerprinter = Fingerprinter(FingerprintNetwork(), Directions(), "0", "ab" * 32)
         old = before.register(clip, 24_000)
     with Registry.open(database_url) as registry:
         query = registry.prepare(clip, 24_000)

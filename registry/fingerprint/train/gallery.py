@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ
 from registry import alignment, candidates, matching
-from registry.alignment import Alignment
+from registry.candidates import Candidate
 from registry.changelog import Change, GenerationCodes
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter
 from registry.index import Hits, WindowIndex
@@ -37,7 +37,9 @@ class Gallery:
     def add(self, wav_T: NDArray[np.float32]) -> int:
         """Register a whole recording (24 kHz); returns its number."""
         windows = self.fingerprinter.run(wav_T)
-        return self.add_codes(GenerationCodes(0, uuid.UUID(int=0), windows.codes_ND, windows.informative_N))
+        return self.add_codes(
+            GenerationCodes(0, uuid.UUID(int=0), windows.codes_ND, windows.signs_NB, windows.informative_N)
+        )
 
     def add_codes(self, codes: GenerationCodes) -> int:
         """Register codes made before, under a new number."""
@@ -63,14 +65,14 @@ class Gallery:
         """As `changelog.fetch_codes`."""
         return {ordinal: self.codes[ordinal] for ordinal in ordinals if ordinal in self.codes}
 
-    def best(self, query: Query, hidden: Collection[int] = ()) -> Alignment | None:
-        """The best alignment of a query, as if the `hidden` recordings had never been registered."""
+    def best(self, query: Query, hidden: Collection[int] = ()) -> Candidate | None:
+        """The best candidate for a query, as if the `hidden` recordings had never been registered."""
         rows_Q = candidates.searched_rows(query)
         if not len(rows_Q):
             return None
         hits = self.without(hidden).search(query.emb_JD[rows_Q], candidates.HITS_PER_ROW)
         ranked = candidates.align(query, rows_Q, hits, self.fetch)
-        return ranked[0][0] if ranked else None
+        return ranked[0] if ranked else None
 
     def match(self, prepared: Prepared, hidden: Collection[int] = ()) -> MatchResult:
         """What `Registry.search` says, as if the `hidden` recordings had never been registered."""
@@ -132,7 +134,8 @@ class Pieces:
         before_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, -margin * ROW_SAMPLES, margin)
         after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
         inside_JD = self._emb_JD[first_row : first_row + num_rows]
-        return as_query(np.concatenate([before_JD, inside_JD, after_JD]), piece_T, margin)
+        emb_JD = np.concatenate([before_JD, inside_JD, after_JD])
+        return as_query(emb_JD, piece_T, margin, self._fingerprinter.values(piece_T))
 
     def _piece(self, first_row: int, seconds: float) -> NDArray[np.float32]:
         length = (_num_rows(seconds) - 1) * ROW_SAMPLES + WINDOW_SAMPLES

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from audio import corpus, run_state
 from audio.bfloat16 import multiplies_bfloat16
 from registry.errors import WeightsUnavailable
-from registry.fingerprint.network import WHOLE, FingerprintNetwork, Shape
+from registry.fingerprint.network import FingerprintNetwork
 from registry.fingerprint.train import cache, respoken
 from registry.fingerprint.train.augment import Augmenter, Chances
 from registry.fingerprint.train.cache import FrameStore
@@ -38,6 +38,7 @@ from registry.fingerprint.train.losses import LossName, Remembered, loss_of
 from registry.fingerprint.train.sampler import Sampler
 
 _EMA_DECAY = 0.995
+_NETWORK = "network."  # of what a weights file holds (publish.py)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,6 @@ class TrainConfig:
     out: Path
     cache: Path
     minutes: float = 65.0
-    network: Shape = WHOLE
     pairs: int = 256
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
@@ -164,13 +164,15 @@ class Training:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.network = FingerprintNetwork(config.network).to(config.device)
+        self.network = FingerprintNetwork().to(config.device)
         if config.start is not None:
             try:
-                self.network.load_state_dict(load_file(config.start))
+                stored = load_file(config.start)
+                ours = {n.removeprefix(_NETWORK): t for n, t in stored.items() if n.startswith(_NETWORK)}
+                self.network.load_state_dict(ours)
             except RuntimeError as exc:
                 raise WeightsUnavailable(f"{config.start} holds weights of another network: {exc}") from exc
-        self.averaged = FingerprintNetwork(config.network).to(config.device)
+        self.averaged = FingerprintNetwork().to(config.device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

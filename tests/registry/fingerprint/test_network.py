@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audio.bfloat16 import multiplies_bfloat16
-from registry.fingerprint.network import EMBEDDING_WIDTH, VERSION_1, WHOLE, FingerprintNetwork, Shape
+from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
 from registry.fingerprint.windows import Fingerprinter
 
 
@@ -17,12 +17,9 @@ def test_embeddings_are_unit_vectors_of_128() -> None:
     assert torch.allclose(emb_BD.norm(dim=1), torch.ones(3), atol=1e-5)
 
 
-@pytest.mark.parametrize(("shape", "count"), [(VERSION_1, 358_368), (WHOLE, 1_904_672)])
-def test_the_network_is_as_large_as_its_card_says(shape: Shape, count: int) -> None:
-    """The speed figures hold for these sizes."""
-    network = FingerprintNetwork(shape)
-    assert sum(p.numel() for p in network.parameters()) == count
-    assert network(torch.zeros(1, 2, 64, 64)).shape == (1, EMBEDDING_WIDTH)
+def test_the_network_is_as_large_as_its_card_says() -> None:
+    """The speed figures hold for this size."""
+    assert sum(p.numel() for p in FingerprintNetwork().parameters()) == 1_904_672
 
 
 def test_rows_of_a_batch_do_not_see_each_other() -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from audio import corpus, edits, trusted
 from registry.fingerprint import features
-from registry.fingerprint.network import VERSION_1
+from registry.fingerprint.subprints import Directions
 from registry.fingerprint.train import TrainConfig, cache, loop
 from registry.fingerprint.train.augment import Augmenter, Chances
 from registry.fingerprint.train.cache import FrameStore
@@ -208,8 +208,8 @@ def test_training_runs_stops_and_goes_on_from_its_checkpoint(config: TrainConfig
 def test_a_run_may_begin_with_the_weights_of_another(config: TrainConfig, tmp_path: Path) -> None:
     """The network and its running average both."""
     start = WEIGHTS / "fingerprint.safetensors"
-    begun = loop.Training(replace(config, out=tmp_path, start=start, network=VERSION_1))
-    stored = load_file(start)["head.weight"].float()
+    begun = loop.Training(replace(config, out=tmp_path, start=start))
+    stored = load_file(start)["network.head.weight"].float()
     assert torch.equal(begun.network.state_dict()["head.weight"], stored)
     assert torch.equal(begun.averaged.state_dict()["head.weight"], stored)
 
@@ -218,7 +218,7 @@ def test_what_training_writes_is_what_the_service_loads(config: TrainConfig) -> 
     """The card pins the file beside it and holds no path of the machine that trained."""
     network, figures = loop.run(config, lambda _line: None)
     folder = config.out / "weights"
-    write_weights(folder, network, config, figures)
+    write_weights(folder, network, Directions(), config, figures)
     fingerprinter = Fingerprinter.load(folder)
     card = json.loads((folder / "fingerprint.json").read_text())
     assert card["sha256"] == fingerprinter.weights_sha256
