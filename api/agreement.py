@@ -31,8 +31,8 @@ CLEAR = 13.5
 10 s. Of copies of 3 s in noise of 10 dB it says nothing in one case of four."""
 
 UNLIKE = 4.0
-"""Strength below which audio is not the generation, whatever p says. To accuse is worse than to abstain: it is
-half of what the weakest copy has."""
+"""Strength below which audio is not the generation, whatever p says. To accuse is worse than to abstain: it
+is half of what the weakest copy has."""
 
 MIN_TO_DENY_S = 2.5
 """Audible seconds from which on a missing likeness is evidence: nothing shorter was measured."""

@@ -60,8 +60,8 @@ def look_up(emb_QD: NDArray[np.float32], search: IndexSearch) -> Looked:
 
 
 def searched_rows(query: Query) -> NDArray[np.int64]:
-    """All informative rows of up to 5.3 s, every third one of longer audio, which has rows to spare. Not every
-    second one: windows are four rows apart, and all could miss them by 0.12 s."""
+    """All informative rows of up to 5.3 s, every third one of longer audio, which has rows to spare. Not
+    every second one: windows are four rows apart, and all could miss them by 0.12 s."""
     step = 1 if len(query.informative_J) <= SHORT_ROWS else 3
     return np.flatnonzero(query.informative_J)[::step]
 

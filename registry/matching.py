@@ -63,8 +63,8 @@ MAX_SPANS = 4  # of one generation
 # registry's windows about one in a hundred is of the voice that a query has.
 SAME_VOICE = 100
 # A smaller registry is judged as if it were this large, 133 hours: the best of six windows is in no tail, and
-# our own voice, which says some phrases to the same sound, comes closer than the people of the null. Among
-# 26,000 windows 18 in a thousand of its pieces came under a thousandth, and 4 in a thousand so.
+# our own voice, which says a phrase nearly alike in two sentences, comes closer than the people of the null.
+# Among 26,000 windows 18 in a thousand of its pieces came under a thousandth, and 4 in a thousand so.
 LEAST_WINDOWS = 1_000_000
 # Two semitones and a quarter down and up: the plain search finds a semitone and a half, these from there to
 # three and a half (docs/LOG.md, 2026-11-27).

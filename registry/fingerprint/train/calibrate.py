@@ -11,8 +11,8 @@ more strangers and no more of the voice that asks; the benchmark counts what it 
 times as large.
 
 Fitted to people. Synthesizers and our own small voice are held against it, and what they come to is reported:
-both say some phrase of one sentence in another to the same sound, sample for sample or code for code, which
-no score can tell from a copy, and a tail through a few such pairs says nothing of all else.
+both say a phrase that two sentences have in common to the same sound, or nearly, and a tail through a few
+such pairs says nothing of all else.
 """
 
 import json
