@@ -5,8 +5,9 @@ registered (fingerprint/windows.py).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +43,9 @@ class Embeds(Protocol):
     def values(self, wav_T: NDArray[np.float32], pitch: float, /) -> NDArray[np.float32]: ...
 
 
+Values = Callable[[], NDArray[np.float32]]
+
+
 @dataclass(frozen=True)
 class Heard:
     """The audio of a query, and what embeds it: to ask once more, at another pitch."""
@@ -63,7 +67,7 @@ class Query:
     emb_JD: NDArray[np.float32]
     informative_J: NDArray[np.bool_]
     rows_per_window: int
-    values_QK: NDArray[np.float32]
+    values: Values
     pitch: float = 1.0
 
     @property
@@ -107,7 +111,12 @@ class Query:
         line = found.line
         begin_s = (line.offset_rows + line.speed * self.rows_per_window) * self.row_s
         around = Place(begin_s, line.speed)
-        return agreement(around, self.span_of(found), self.values_QK, signs_NB, informative_N)
+        return agreement(around, self.span_of(found), self.values(), signs_NB, informative_N)
+
+
+def heard_values(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Values:
+    """A query's values [Q, K], computed when first asked for, and kept: a stranger's are asked for seldom."""
+    return cache(lambda: fingerprinter.values(wav_T, pitch))
 
 
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Query:
@@ -116,7 +125,8 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float 
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
     emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (pitch,))
-    return replace(as_query(emb_JD, wav_T, rows_per_window, fingerprinter.values(wav_T, pitch)), pitch=pitch)
+    values = heard_values(wav_T, fingerprinter, pitch)
+    return replace(as_query(emb_JD, wav_T, rows_per_window, values), pitch=pitch)
 
 
 def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
@@ -138,7 +148,7 @@ def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
             query,
             emb_JD=emb_JD,
             informative_J=informative_J,
-            values_QK=heard.fingerprinter.values(heard.wav_T, pitch),
+            values=heard_values(heard.wav_T, heard.fingerprinter, pitch),
             pitch=pitch,
         )
         for emb_JD, pitch in zip(emb_PJD, pitches, strict=True)
@@ -149,10 +159,10 @@ def as_query(
     emb_JD: NDArray[np.float32],
     wav_T: NDArray[np.float32],
     rows_per_window: int,
-    values_QK: NDArray[np.float32],
+    values: Values,
 ) -> Query:
     """Rows that were embedded already, with the audio they came from."""
     rms = math.sqrt(float(np.mean(np.square(wav_T, dtype=np.float64))) + 1e-20)
     gain = np.float32(min(max(1.0, _LOUD_RMS / rms), 100.0))
     informative_J = informative(np.pad(wav_T * gain, HOP_SAMPLES), HOP_SAMPLES // rows_per_window)
-    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window, values_QK)
+    return Query(emb_JD, informative_J[: len(emb_JD)], rows_per_window, values)

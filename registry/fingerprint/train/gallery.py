@@ -20,7 +20,7 @@ from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprin
 from registry.index import Hits, WindowIndex
 from registry.matching import MatchResult, Prepared
 from registry.null import Null
-from registry.query import SHORT_SAMPLES, Heard, Query, as_query, embed_query
+from registry.query import SHORT_SAMPLES, Heard, Query, as_query, embed_query, heard_values
 
 ROW_SAMPLES = HOP_SAMPLES // alignment.ROWS_PER_WINDOW
 ROW_S = ROW_SAMPLES / SAMPLE_RATE_HZ  # 0.12 s
@@ -135,7 +135,7 @@ class Pieces:
         after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
         inside_JD = self._emb_JD[first_row : first_row + num_rows]
         emb_JD = np.concatenate([before_JD, inside_JD, after_JD])
-        return as_query(emb_JD, piece_T, margin, self._fingerprinter.values(piece_T))
+        return as_query(emb_JD, piece_T, margin, heard_values(piece_T, self._fingerprinter))
 
     def _piece(self, first_row: int, seconds: float) -> NDArray[np.float32]:
         length = (_num_rows(seconds) - 1) * ROW_SAMPLES + WINDOW_SAMPLES
