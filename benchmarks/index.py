@@ -43,7 +43,7 @@ from registry.index.store import SegmentStore
 from registry.tables import SIGN_BYTES
 
 SIZES = (100_000, 1_000_000, 10_000_000)
-QUERY_ROWS, DEPTH = 21, 20  # a query of 5 s: every second of its 42 rows; registry/matching.py
+QUERY_ROWS, DEPTH = 42, 20  # a query of 5 s: all of its rows; registry/candidates.py
 GENERATION_WINDOWS = 250  # two minutes
 BLOCK = 100 * GENERATION_WINDOWS
 SEARCHES = 100

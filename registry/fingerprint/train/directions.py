@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from audio import corpus, edits
 from audio.edits import Edit
+from audio.errors import CorpusError
 from audio.store import Wav
 from registry.fingerprint import features, windows
 from registry.fingerprint.subprints import (
@@ -79,8 +80,8 @@ def learn(
     data: Path, cache: Path, report: Report, codecs: Sequence[Recoder] = (), num_pairs: int = 60_000,
     num_utterances: int = 110,
 ) -> Directions:  # fmt: skip
-    """Directions from a corpus and its cache of frames (train/cache.py). Raises CorpusError; ValueError when
-    no voice of the corpus has transcripts."""
+    """Directions from a corpus and its cache of frames (train/cache.py). Raises CorpusError, also
+    when no voice of the corpus has transcripts."""
     candidates = canonical(_patches(data, cache, num_pairs), NUM_CANDIDATES)
     report(f"directions: {num_pairs} pairs of patches")
     found = agreements(data, candidates, codecs, num_utterances)
@@ -116,7 +117,7 @@ def agreements(
         if clip.text:
             said[clip.text.lower().strip(". ")].append(clip)
     if not said:
-        raise ValueError("no voice of the corpus has transcripts: nothing is known to be said twice")
+        raise CorpusError("no voice of the corpus has transcripts: nothing is known to be said twice")
     copies: dict[str, list[Floats]] = defaultdict(list)
     with torch.inference_mode():
         for number, (wav_T, start) in enumerate(islice(_utterances(clips, rng), num_utterances)):

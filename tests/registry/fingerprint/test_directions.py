@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from audio import corpus
+from audio.errors import CorpusError
 from registry.fingerprint import features
 from registry.fingerprint.subprints import PATCH_FRAMES, Directions
 from registry.fingerprint.train import directions
@@ -99,5 +100,5 @@ def test_copies_agree_and_other_sentences_do_not(data: Path) -> None:
 def test_a_corpus_without_transcripts_is_refused(data: Path, tmp_path: Path) -> None:
     shutil.copytree(data / "speech", tmp_path / "speech")
     shutil.copy(data / "speech.csv", tmp_path)
-    with pytest.raises(ValueError, match="no voice of the corpus has transcripts"):
+    with pytest.raises(CorpusError, match="no voice of the corpus has transcripts"):
         directions.agreements(tmp_path, Directions(8), [], 1)
