@@ -5,8 +5,8 @@ Revises: 0004
 
 The previous release keeps working on this schema: it writes rows without signs and does not read the column.
 Rows without are of an earlier version of the fingerprint, whose codes are compared with nothing of this one
-(docs/decisions/0034). The column changes the catalogue alone, however many rows there are; its check reads the
-table once, during which nobody writes fingerprints.
+(docs/decisions/0034). The column changes the catalogue alone, however many rows there are; its check reads
+the table once, during which nobody writes fingerprints.
 """
 
 from alembic import op
