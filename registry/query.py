@@ -119,14 +119,13 @@ def heard_values(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float
     return cache(lambda: fingerprinter.values(wav_T, pitch))
 
 
-def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Query:
+def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
     """Audio at 24 kHz, at least one window, as a query. 5 s take 20 to 50 ms on one core."""
     rows_per_window = SHORT_ROWS_PER_WINDOW if len(wav_T) < SHORT_SAMPLES else alignment.ROWS_PER_WINDOW
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
-    emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (pitch,))
-    values = heard_values(wav_T, fingerprinter, pitch)
-    return replace(as_query(emb_JD, wav_T, rows_per_window, values), pitch=pitch)
+    emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (1.0,))
+    return as_query(emb_JD, wav_T, rows_per_window, heard_values(wav_T, fingerprinter))
 
 
 def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
