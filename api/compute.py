@@ -167,9 +167,9 @@ class _Elsewhere:
             return self.here.embed(wav_T, hop_samples, first_sample, num_windows, pitches)
         return np.frombuffer(answer, np.float32).reshape(-1, EMBEDDING_WIDTH).copy()
 
-    def values(self, wav_T: Wav, pitch: float) -> Wav:
+    def values(self, wav_T: Wav, pitches: Sequence[float]) -> Wav:
         """Here: what a child would save is less than what the asking costs."""
-        return self.here.values(wav_T, pitch)
+        return self.here.values(wav_T, pitches)
 
 
 def _run_child(pipe: Connection, fingerprinter: Fingerprinter) -> NoReturn:

@@ -1,13 +1,15 @@
 """From hits of the index to the best place in each generation that they name.
 
     hits ── votes ──► lines ── codes from PostgreSQL ──► aligned exactly (registry/alignment.py)
-         ── signs from PostgreSQL ──► do they agree (registry/detail.py) ──► ranked
+         ── of the most alike, signs ──► do they agree (registry/detail.py) ──► ranked
 
+The signs of a line cost three times what its alignment does, and of the accepted lines none was beyond the
+third by likeness (docs/LOG.md, 2026-11-27).
 Dimension key: Q searched rows, K hits of a row, N windows of a generation. Not here: what is asked
 (query.py), what is accepted (matching.py).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +24,12 @@ from registry.index.window_index import unit
 from registry.query import SHORT_ROWS, Query
 
 HITS_PER_ROW = 20
-MAX_LINES = 32  # scored exactly for each query
+MAX_LINES = 20  # aligned for each query
 LINES_OF_ONE = 12  # the same, for one generation
+MAX_DETAILED = (
+    6  # of them, the most alike, whose signs are compared; longer audio may hold several generations
+)
+MAX_DETAILED_LONG = 16
 
 IndexSearch = Callable[[Callable[[WindowIndex], "Looked"]], "Looked"]
 FetchCodes = Callable[[Iterable[int]], Mapping[int, GenerationCodes]]
@@ -75,16 +81,20 @@ def align(
         np.repeat(rows_Q, K), hits.ordinals_QK.ravel(), hits.windows_QK.ravel(), hits.scores_QK.ravel()
     )
     lines = alignment.vote(flat, max_lines, rows_per_window=query.rows_per_window)
+    # The index never runs ahead of the database, so only in a damaged one a generation is missing.
     generations = fetch({line.ordinal for line in lines})
     units = {ordinal: unit(codes.codes_ND) for ordinal, codes in generations.items()}
+    aligned = [
+        (found, generations[line.ordinal])
+        for line in lines
+        if line.ordinal in generations
+        and (found := _aligned(query, line, units[line.ordinal], generations[line.ordinal]))
+    ]
     best: dict[int, Candidate] = {}
-    for line in lines:
-        codes = generations.get(line.ordinal)
-        if codes is None:
-            continue  # the index never runs ahead of the database, so only a damaged one comes here
-        found = _on_line(query, line, units[line.ordinal], codes)
-        if found and (line.ordinal not in best or found.score > best[line.ordinal].score):
-            best[line.ordinal] = found
+    for candidate in _detailed(query, aligned):
+        ordinal = candidate.codes.generation_ordinal
+        if ordinal not in best or candidate.score > best[ordinal].score:
+            best[ordinal] = candidate
     return sorted(best.values(), key=_score, reverse=True)
 
 
@@ -100,21 +110,27 @@ def align_one(query: Query, codes: GenerationCodes) -> Candidate | None:
     n, j = np.unravel_index(strongest, cosines.shape)
     ordinals = np.full(len(strongest), codes.generation_ordinal, np.int64)
     hits = Hit(rows[j], ordinals, windows[n], cosines[n, j])
-    tried = [
-        _on_line(query, line, unit_ND, codes)
+    aligned = [
+        (found, codes)
         for line in alignment.vote(hits, LINES_OF_ONE, LINES_OF_ONE, query.rows_per_window)
+        if (found := _aligned(query, line, unit_ND, codes))
     ]
-    return max((found for found in tried if found), key=_score, default=None)
+    return max(_detailed(query, aligned), key=_score, default=None)
 
 
-def _on_line(
+def _aligned(
     query: Query, line: Line, unit_ND: NDArray[np.float32], codes: GenerationCodes
-) -> Candidate | None:
-    found = alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
-    if found is None:
-        return None
-    agreement = query.agreement(found, codes.signs_NB, codes.informative_N)
-    return agreement and Candidate(codes, found, agreement)
+) -> Alignment | None:
+    return alignment.score(line, query.emb_JD, query.informative_J, unit_ND, codes.informative_N)
+
+
+def _detailed(query: Query, aligned: list[tuple[Alignment, GenerationCodes]]) -> Iterator[Candidate]:
+    """Whether the signs agree under the alignments that are most alike."""
+    most = MAX_DETAILED if len(query.informative_J) <= SHORT_ROWS else MAX_DETAILED_LONG
+    for found, codes in sorted(aligned, key=lambda pair: -pair[0].likeness)[:most]:
+        agreement = query.agreement(found, codes.signs_NB, codes.informative_N)
+        if agreement:
+            yield Candidate(codes, found, agreement)
 
 
 def _score(found: Candidate) -> float:

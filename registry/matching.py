@@ -70,7 +70,7 @@ LEAST_WINDOWS = 1_000_000
 # three and a half (docs/LOG.md, 2026-11-27).
 PITCHES = (2.0 ** (-2.25 / 12.0), 2.0 ** (2.25 / 12.0))
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
-PROBED_LINES = 16  # scored for each of the other pitches
+PROBED_LINES = 10  # aligned for each of the other pitches
 STRONG = 15.0  # by the root of the seconds of a match: with less it may be the right one at the wrong pitch
 COPY_PER_WINDOW = 10.0  # score by the root of the windows of a query; nine in ten untouched copies have more
 

@@ -7,7 +7,7 @@ registered (fingerprint/windows.py).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +40,7 @@ class Embeds(Protocol):
         pitches: Sequence[float],
         /,
     ) -> NDArray[np.float32]: ...
-    def values(self, wav_T: NDArray[np.float32], pitch: float, /) -> NDArray[np.float32]: ...
+    def values(self, wav_T: NDArray[np.float32], pitches: Sequence[float], /) -> NDArray[np.float32]: ...
 
 
 Values = Callable[[], NDArray[np.float32]]
@@ -114,9 +114,12 @@ class Query:
         return agreement(around, self.span_of(found), self.values(), signs_NB, informative_N)
 
 
-def heard_values(wav_T: NDArray[np.float32], fingerprinter: Embeds, pitch: float = 1.0) -> Values:
-    """A query's values [Q, K], computed when first asked for, and kept: a stranger's are asked for seldom."""
-    return cache(lambda: fingerprinter.values(wav_T, pitch))
+def heard_values(
+    wav_T: NDArray[np.float32], fingerprinter: Embeds, pitches: Sequence[float] = (1.0,)
+) -> list[Values]:
+    """A query's values [Q, K] at each pitch, all computed when one is first asked for, and kept."""
+    computed = cache(lambda: fingerprinter.values(wav_T, pitches))
+    return [partial(lambda number: computed()[number], number) for number in range(len(pitches))]
 
 
 def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
@@ -125,7 +128,7 @@ def embed_query(wav_T: NDArray[np.float32], fingerprinter: Embeds) -> Query:
     hop = HOP_SAMPLES // rows_per_window
     num_rows = 2 * rows_per_window + 1 + (len(wav_T) - WINDOW_SAMPLES) // hop
     emb_JD = fingerprinter.embed(wav_T, hop, -HOP_SAMPLES, num_rows, (1.0,))
-    return as_query(emb_JD, wav_T, rows_per_window, heard_values(wav_T, fingerprinter))
+    return as_query(emb_JD, wav_T, rows_per_window, *heard_values(wav_T, fingerprinter))
 
 
 def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
@@ -142,15 +145,16 @@ def probes(heard: Heard, query: Query, pitches: Sequence[float]) -> list[Query]:
     emb_PJD, informative_J = np.zeros((len(pitches), J, D), np.float32), np.zeros(J, np.bool_)
     emb_PJD[:, probed] = emb_RD.reshape(len(pitches), num_rows, D)
     informative_J[probed] = query.informative_J[probed]
+    values_P = heard_values(heard.wav_T, heard.fingerprinter, pitches)
     return [
         replace(
             query,
             emb_JD=emb_JD,
             informative_J=informative_J,
-            values=heard_values(heard.wav_T, heard.fingerprinter, pitch),
+            values=values,
             pitch=pitch,
         )
-        for emb_JD, pitch in zip(emb_PJD, pitches, strict=True)
+        for emb_JD, values, pitch in zip(emb_PJD, values_P, pitches, strict=True)
     ]
 
 

@@ -179,10 +179,10 @@ class Fingerprinter:
                 first += count
         return out_PND.reshape(P * num_windows, EMBEDDING_WIDTH)
 
-    def values(self, wav_T: NDArray[np.float32], pitch: float = 1.0) -> NDArray[np.float32]:
+    def values(self, wav_T: NDArray[np.float32], pitches: Sequence[float] = (1.0,)) -> NDArray[np.float32]:
         """What is compared with the signs of windows: as Directions.values."""
         with torch.inference_mode():
-            return self._directions.values(np.asarray(wav_T, np.float32), pitch)
+            return self._directions.values(np.asarray(wav_T, np.float32), pitches)
 
     def _windows(self, first_window: int, wav_T: NDArray[np.float32], num_windows: int) -> Windows:
         codes_ND = np.zeros((num_windows, EMBEDDING_WIDTH), np.int8)

@@ -127,7 +127,7 @@ def agreements(
             damaged = {name: edits.apply(piece_T, edit, seed=number) for name, edit in DAMAGE.items()}
             damaged |= {f"codec {n}": codec(piece_T) for n, codec in enumerate(codecs)}
             for name, copy_T in damaged.items():
-                copies[name].append(_agreement(signs_PK, candidates.values(copy_T[:_UTTERANCE]), begins))
+                copies[name].append(_agreement(signs_PK, candidates.values(copy_T[:_UTTERANCE])[0], begins))
         others = list(_said_again(candidates, list(said.values()), rng))
     return Agreements({name: np.stack(rows) for name, rows in copies.items()}, np.stack(others))
 
@@ -200,7 +200,7 @@ def _said_again(
         if min(len(one_T), len(again_T)) < features.WINDOW_SAMPLES:
             continue
         again_T = edits.apply(again_T[:_UTTERANCE], damage[number % len(damage)], seed=number)
-        values_QK = candidates.values(again_T)
+        values_QK = candidates.values(again_T)[0]
         yield _agreement(_signs(candidates, one_T), values_QK, _everywhere(len(one_T), len(again_T)))
         if number % 5 == 0:
             places = [

@@ -135,7 +135,7 @@ class Pieces:
         after_JD = self._fingerprinter.embed(piece_T, ROW_SAMPLES, num_rows * ROW_SAMPLES, margin)
         inside_JD = self._emb_JD[first_row : first_row + num_rows]
         emb_JD = np.concatenate([before_JD, inside_JD, after_JD])
-        return as_query(emb_JD, piece_T, margin, heard_values(piece_T, self._fingerprinter))
+        return as_query(emb_JD, piece_T, margin, *heard_values(piece_T, self._fingerprinter))
 
     def _piece(self, first_row: int, seconds: float) -> NDArray[np.float32]:
         length = (_num_rows(seconds) - 1) * ROW_SAMPLES + WINDOW_SAMPLES

@@ -53,12 +53,12 @@ def test_signs_do_not_depend_on_how_audio_is_cut(fingerprinter: Fingerprinter, s
 @pytest.mark.parametrize(("edit", "least"), [("identity", 0.7), ("opus_24k", 0.65), ("telephone_band", 0.5)])
 def test_a_copy_agrees(fingerprinter: Fingerprinter, speech: Wav, edit: str, least: float) -> None:
     signs_NB = fingerprinter.run(speech).signs_NB
-    assert agree(signs_NB, fingerprinter.values(edits.apply(speech, edit, seed=0))) > least
+    assert agree(signs_NB, fingerprinter.values(edits.apply(speech, edit, seed=0))[0]) > least
 
 
 def test_another_place_of_the_same_voice_does_not(fingerprinter: Fingerprinter, speech: Wav) -> None:
     signs_NB = fingerprinter.run(speech).signs_NB[:6]
-    assert agree(signs_NB, fingerprinter.values(speech[36_000:])) < 0.15
+    assert agree(signs_NB, fingerprinter.values(speech[36_000:])[0]) < 0.15
 
 
 def test_level_and_polarity_change_no_value(fingerprinter: Fingerprinter, speech: Wav) -> None:
@@ -66,11 +66,18 @@ def test_level_and_polarity_change_no_value(fingerprinter: Fingerprinter, speech
     assert np.abs(plain - quiet).max() < 0.05 * np.abs(plain).max()
 
 
+def test_pitches_together_are_what_they_are_alone(fingerprinter: Fingerprinter, speech: Wav) -> None:
+    both = fingerprinter.values(speech, (0.9, 1.1))
+    assert np.array_equal(both[0], fingerprinter.values(speech, (0.9,))[0])
+    assert np.array_equal(both[1], fingerprinter.values(speech, (1.1,))[0])
+    assert not np.allclose(both[0], both[1])
+
+
 @pytest.mark.parametrize("length", [0, 500, 1_024, 3_543])
 def test_audio_shorter_than_a_patch_has_values_of_nothing(fingerprinter: Fingerprinter, length: int) -> None:
-    values_QK = fingerprinter.values(np.full(length, 0.1, np.float32))
-    assert values_QK.shape[1] == NUM_SIGNS
-    assert not values_QK.any()
+    values_PQK = fingerprinter.values(np.full(length, 0.1, np.float32), (1.0, 1.1))
+    assert (len(values_PQK), values_PQK.shape[2]) == (2, NUM_SIGNS)
+    assert not values_PQK.any()
 
 
 def test_the_mean_around_a_frame_is_that_of_its_window() -> None:
