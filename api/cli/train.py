@@ -106,6 +106,16 @@ def _add_codec_parser(networks: Subparsers, common: argparse.ArgumentParser) -> 
         ("adversarial-from", "step from which a discriminator joins"),
     ):
         codec.add_argument(f"--{name}", type=positive_int, metavar="N", help=f"{text} (default: never)")
+    codec.add_argument(
+        "--speech", type=Path, metavar="FOLDER", help="what earmark train data made, for --spoken-voice"
+    )
+    codec.add_argument(
+        "--spoken-voice",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a voice of it that counts as much as the recorded one; may be given several times",
+    )
     add_run(codec)
     codec.set_defaults(run=run_codec)
 
@@ -122,6 +132,8 @@ def run_codec(args: argparse.Namespace) -> int:
         start=args.start,
         frozen_from=args.frozen_from,
         adversarial_from=args.adversarial_from,
+        speech=args.speech,
+        spoken_voices=tuple(args.spoken_voice),
         threads=args.threads,
         device=args.device,
     )

@@ -1,11 +1,14 @@
 """Clips of speech to train the codec on, and the held-out ones to report.
 
 Held out: of the voice, every recording of the 100 sentences that no model is trained on (data/sentences.py);
-of the other speech, the speakers outside `audio.corpus.split(...).train`. A batch takes `voice_share` of
-its clips from the voice, the others evenly from sources, then recordings. Dimension key: B clips, T samples.
+of the other speech, the speakers outside `audio.corpus.split(...).train`. Synthesizers' voices may be added
+from a speech folder (`earmark train data`), SPOKEN_S of each. A batch takes `voice_share` of its clips from
+the voice and those, each as often, the others evenly from sources, then recordings. Dimension key: B clips,
+T samples.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +18,17 @@ from torch import Tensor
 
 from audio import SAMPLE_RATE_HZ, corpus
 from audio.store import Recording, Store, Wav, build_store
+from generation.errors import TrainingDataError
 from generation.speech_text import spoken
 from generation.train.codec.phones import PhoneLabels, write_labels
 from generation.train.codec.pitch import PitchLabels, stacked
 from generation.train.data.build import RECORDED_VOICE
+from generation.train.data.cache import SpeechCache
+from generation.train.data.item import Part
 from generation.train.data.sentences import held_out
 
 HOP_SAMPLES = 240
+SPOKEN_S = 3 * 3600.0
 
 
 class Batch(NamedTuple):
@@ -37,9 +44,17 @@ class Batch(NamedTuple):
 class Clips:
     """The corpus, decoded once into OUT/cache (2.3 GB for 12 h)."""
 
-    def __init__(self, data: Path, cache: Path, frame_samples: int) -> None:
+    def __init__(
+        self,
+        data: Path,
+        cache: Path,
+        frame_samples: int,
+        speech: Path | None = None,
+        spoken_voices: Sequence[str] = (),
+    ) -> None:
+        """`spoken_voices` of the folder `speech`. Raises TrainingDataError for one that is not there."""
         clips = corpus.load(data)
-        build_store(cache, "speech", _decoded(clips))
+        build_store(cache, "speech", chain(_decoded(clips), _spoken(speech, spoken_voices)))
         self._store = Store(cache, "speech")
         self._frame_samples = frame_samples
         train = {clip.path.name for clip in corpus.split(clips).train}
@@ -50,11 +65,12 @@ class Clips:
         self.phones = self._labels(cache / "phones.json", spoken_by)
         self.pitch = PitchLabels(cache / "pitch.npy", rows, self.read)
         kept = set(held_out(spoken_by.values()))
-        self.voice = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] not in kept]
+        voice = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] not in kept]
+        self.voices = [voice, *([row for row in rows if row.source == name] for name in spoken_voices)]
         self.held_out = [row for row in rows if row.source == RECORDED_VOICE and spoken_by[row.file] in kept]
         self.others: dict[str, list[Recording]] = {}
         for row in rows:
-            if row.source != RECORDED_VOICE and row.file in train:
+            if row.source not in (RECORDED_VOICE, *spoken_voices) and row.file in train:
                 self.others.setdefault(row.source, []).append(row)
 
     def draw(self, num: int, num_frames: int, voice_share: float, rng: np.random.Generator) -> Batch:
@@ -85,9 +101,10 @@ class Clips:
     def _draw(
         self, num_frames: int, voice_share: float, rng: np.random.Generator
     ) -> tuple[Wav, Recording, int]:
-        rows = self.voice
         if self.others and rng.random() >= voice_share:
             rows = self.others[sorted(self.others)[int(rng.integers(len(self.others)))]]
+        else:
+            rows = self.voices[int(rng.integers(len(self.voices)))]
         row = rows[int(rng.integers(len(rows)))]
         samples = num_frames * self._frame_samples
         start = int(rng.integers(max(1, row.length - samples + 1)))
@@ -100,3 +117,18 @@ class Clips:
 def _decoded(clips: list[corpus.Clip]) -> Iterator[tuple[str, str, str, Wav]]:
     for clip in clips:
         yield clip.path.name, clip.source, clip.speaker, corpus.read(clip.path)
+
+
+def _spoken(speech: Path | None, voices: Sequence[str]) -> Iterator[tuple[str, str, str, Wav]]:
+    """The first utterances of each voice in its folder."""
+    cached = SpeechCache(speech) if speech is not None else None
+    for voice in voices:
+        rows = cached.select(Part.TRAIN, voice) if cached is not None else []
+        if cached is None or not rows:
+            raise TrainingDataError(f"{speech} has no speech of {voice}: run earmark train data first")
+        missing_s = SPOKEN_S
+        for row in rows:
+            if missing_s <= 0:
+                break
+            missing_s -= row.duration_s
+            yield f"{row.shard}@{row.start}", voice, voice, cached.read(row).wav_T

@@ -51,7 +51,9 @@ class CodecRun:
     disc_filters: int = 8
     clips: int = 12
     clip_frames: int = 16  # of 80 ms
-    voice_share: float = 0.75  # of clips from the voice that `say` speaks with
+    voice_share: float = 0.75  # of clips from the recorded voice and `spoken_voices`
+    speech: Path | None = None  # what `earmark train data` made
+    spoken_voices: tuple[str, ...] = ()  # of it, trained on besides
     learning_rate: float = 1e-3
     warm_steps: int = 100
     decay_share: float = 0.9  # of the steps, the last ones, over which the rate falls to a fiftieth

@@ -67,7 +67,9 @@ class CodecTraining:
         torch.set_num_threads(run.threads)
         torch.manual_seed(run.seed)
         self.run = run
-        self.clips = Clips(run.data, run.out / "cache", run.codec.frame_samples)
+        self.clips = Clips(
+            run.data, run.out / "cache", run.codec.frame_samples, run.speech, run.spoken_voices
+        )
         self.codec = Mimi(run.codec, run.codec.num_codebooks).to(run.device)
         if run.codec.vocoder:  # the rest is worked out, and Adam's steps are large beside it
             for name, parameter in self.codec.named_parameters():
