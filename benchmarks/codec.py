@@ -2,10 +2,10 @@
 
 On the 100 held-out sentences of each voice that its codebooks were placed on, of which SPEECH (`earmark train
 data`) has a recording, and on speakers of the corpus's test split, whom no part of the codec has heard. At 8,
-4, 2 and 1 codebooks: STOI, PESQ-WB, mel distance, and for the voices the words that PocketSphinx gets wrong,
-which it also does of the recording. Then the share of codes that stay the same after decoding and encoding
-again, shifted (Moshi, 2024, table 16), and the time of one stream, frame by frame on one thread. Prints
-tables and writes benchmarks/results/codec.json.
+4, 2 and 1 codebooks: STOI, PESQ-WB, ViSQOL, mel distance, and for the voices the words that PocketSphinx
+gets wrong, which it also does of the recording. Then the share of codes that stay the same after decoding and
+encoding again, shifted (Moshi, 2024, table 16), and the time of one stream, frame by frame on one thread.
+Prints tables and writes benchmarks/results/codec.json.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from audio import SAMPLE_RATE_HZ, corpus, resample
 from benchmarks import report
+from benchmarks.visqol import Visqol
 from benchmarks.voice import Recogniser, distance, one_recording_each
 from generation.checkpoints import read_mimi
 from generation.mimi import Mimi
@@ -32,6 +33,7 @@ from generation.train.data.sentences import bare
 Wav = NDArray[np.float32]
 CODEBOOKS = (8, 4, 2, 1)
 SHIFTS_MS = (0, 10, 20, 40)
+NUM_JUDGED = 20
 
 
 def voice_clips(speech: SpeechCache, voice: str, limit: int) -> list[tuple[str, Wav]]:
@@ -54,16 +56,17 @@ def coded(codec: Mimi, wav_T: Wav) -> Wav:
     return made_T
 
 
-def quality(codec: Mimi, clips: Sequence[tuple[str, Wav]]) -> list[float]:
-    """STOI, PESQ-WB and mel distance, means."""
+def quality(codec: Mimi, clips: Sequence[tuple[str, Wav]], judge: Visqol) -> list[float]:
+    """STOI, PESQ-WB, ViSQOL and mel distance, means; ViSQOL of the first NUM_JUDGED."""
     pesq, stoi = measures()
     rows = []
-    for _, wav_T in clips:
+    for number, (_, wav_T) in enumerate(clips):
         made_T = coded(codec, wav_T)
+        judged = judge.score(wav_T, made_T) if number < NUM_JUDGED else np.nan
         narrow = [resample(one, SAMPLE_RATE_HZ, 16_000) for one in (wav_T, made_T)]
         mel = mel_distance(torch.from_numpy(made_T)[None], torch.from_numpy(wav_T)[None])
-        rows.append((stoi(wav_T, made_T, SAMPLE_RATE_HZ), pesq(16_000, *narrow, "wb"), float(mel)))
-    return [float(value) for value in np.mean(rows, axis=0)]
+        rows.append((stoi(wav_T, made_T, SAMPLE_RATE_HZ), pesq(16_000, *narrow, "wb"), judged, float(mel)))
+    return [float(value) for value in np.nanmean(rows, axis=0)]
 
 
 def word_errors(clips: Sequence[tuple[str, Wav]], ears: Recogniser, speak: Callable[[Wav], Wav]) -> float:
@@ -115,6 +118,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    judge = Visqol()
     codec, ears, speech = (
         read_mimi(args.codec, MINI, MINI.num_codebooks),
         Recogniser(),
@@ -128,9 +132,9 @@ def main() -> None:
             wrong = (
                 None if name == "strangers" else word_errors(clips, ears, lambda wav_T: coded(codec, wav_T))
             )
-            rows.append((name, num, quality(codec, clips), wrong))
+            rows.append((name, num, quality(codec, clips, judge), wrong))
         codec.num_codebooks = MINI.num_codebooks
-    headings = ("speech", "codebooks", "STOI", "PESQ-WB", "mel", "words wrong")
+    headings = ("speech", "codebooks", "STOI", "PESQ-WB", "ViSQOL", "mel", "words wrong")
     print(report.table(headings, [_shown(*row) for row in rows]))
     recorded = {name: word_errors(clips, ears, lambda wav_T: wav_T) for name, clips in voices.items()}
     for name, wrong in recorded.items():

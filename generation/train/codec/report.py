@@ -3,7 +3,8 @@
     mel             the training's own distance, nepers        stoi, pesq     of the voice's held-out clips
     perplexity_K    of the entries of codebook K, first and last: the number that are chosen as if evenly
 
-The sentences are held out, the voice is not. Not here: ViSQOL, codes after a second pass.
+The sentences are held out, the voice is not. Not here: ViSQOL, words, codes after a second pass
+(benchmarks/codec.py).
 Source: STOI, Taal et al., 2011 (pystoi); PESQ wide-band, ITU-T P.862.2 (pesq), at 16 kHz.
 """
 
