@@ -3,7 +3,8 @@
 (0) decode in the sandbox; (1) too short or silent: inconclusive; (2) keyed mark: p-value, payload,
 segments; a change of speed or pitch that it gives away is undone for (4) to (6); (3) public mark; (4)
 fingerprint: matches with offsets; (5) registry: look the payload up, or recognise a mark that cannot be read
-among those issued; (6) agreement of (2), (4) and (5), span by span; (7) verdict; (8) sign the result.
+among those issued, and mark its spans off by its codeword; (6) agreement of (2), (4) and (5), span by span;
+(7) verdict; (8) sign the result.
 
 "A mark is there" and "we issued this" are two findings: a mark counts only where the audio is that of the
 generation it names (docs/decisions/0005). The audio lives in memory and only during the call.
@@ -83,6 +84,9 @@ def detect(
     searched = _search(registry, prepared)  # (4)
     likely = _content_ids(registry, searched) if mark.unread else {}
     recognised = issued.recognised(mark, list(likely.values()))  # (5)
+    if recognised:
+        whose_ids = {place: one.content_id for place, one in recognised.items()}
+        mark = detector.marked_off(decoded.wav_T, SAMPLE_RATE_HZ, mark, whose_ids)
     named = [
         _look_up(registry, prepared, heard, content_id, spans)
         for content_id, spans in _named_spans(mark, recognised)

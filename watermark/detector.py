@@ -10,6 +10,7 @@ a mark can be cut out and pasted elsewhere. Comparing it with the registry is th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,10 +55,30 @@ class Detector:
 
         Raises SignalError for samples that are not finite or not one-dimensional.
         """
-        wav_T = np.asarray(wav_T, np.float32)
-        if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
-            raise SignalError("audio to check is a one-dimensional array of finite samples")
-        return self._keyed.detect(resample(wav_T, sample_rate, SAMPLE_RATE_HZ))
+        return self._keyed.detect(_checked(wav_T, sample_rate))
+
+    def marked_off(
+        self,
+        wav_T: npt.NDArray[np.float32],
+        sample_rate: int,
+        found: Detection,
+        content_ids: Mapping[int, int],
+    ) -> Detection:
+        """Return what `detect` found in this audio, with the spans of unread marks as their codewords show
+        them: a pilot is a fifth of what is known of a mark once it is recognised.
+
+        `content_ids`: of marks that were recognised (watermark.issued), by their place in `found.unread`.
+        Raises SignalError as `detect` does.
+        """
+        return self._keyed.marked_off(_checked(wav_T, sample_rate), found, content_ids)
+
+
+def _checked(wav_T: npt.NDArray[np.float32], sample_rate: int) -> npt.NDArray[np.float32]:
+    """Return the audio at 24 kHz."""
+    wav_T = np.asarray(wav_T, np.float32)
+    if wav_T.ndim != 1 or not np.isfinite(wav_T).all():
+        raise SignalError("audio to check is a one-dimensional array of finite samples")
+    return resample(wav_T, sample_rate, SAMPLE_RATE_HZ)
 
 
 def load_public(path: Path | None) -> PublicWeights | None:

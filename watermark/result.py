@@ -32,10 +32,12 @@ class SoftBits:
 class Unread:
     """A mark whose payload did not verify: its soft bits, from all of it and from where its pilot stands out.
 
-    Whoever knows the ids that were issued may still recognise it (watermark.issued).
+    Whoever knows the ids that were issued may still recognise it (watermark.issued), and have the detector
+    mark it off by its whole codeword. `offset_frames`: where its period stands, for that.
     """
 
     tries: tuple[SoftBits, ...]
+    offset_frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ false alarms, nine parts in ten to (2), so that what needs no search loses nothi
 (6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
 counts when its tag verifies; tracks that are too short for that are read together, the strongest first, as
 parts of one recording in another order; a track that stays unread gives its soft bits (issued.py);
-(7) with the payload known every tile is known: the spans are where tiles agree with it.
+(7) with the payload known every tile is known: the spans are where tiles agree with it. Of an unread track
+only the pilot is known, a fifth of the tiles; `marked_off` does it again once the track is recognised.
 
 Cost: linear in the audio, about 0.007 of its duration on one core, and 0.06 s for each window of (3), of
 which there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark
@@ -20,6 +21,7 @@ stands unwarped no other is looked for.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -121,6 +123,25 @@ class KeyedDetector:
             features_FK = features.tile_features(wav_T, warp)
         return self._found(warped, warp, features_FK, self._syncs(features_FK))
 
+    def marked_off(self, wav_T: Floats, found: Detection, content_ids: Mapping[int, int]) -> Detection:
+        """Return what was found in the 24 kHz waveform, unread marks marked off anew by the codewords of
+        `content_ids`, which are by their place in `found.unread` (7)."""
+        features_FK = features.tile_features(wav_T, found.warp)
+        segments = list(found.segments)
+        scores = list(found.scores)
+        for place, content_id in content_ids.items():
+            signs_MK, offset = self._signs(content_id), found.unread[place].offset_frames
+            seen = [replace(s, unread=place) for s in spans.find(features_FK, signs_MK, offset, None)]
+            if seen:  # a mark too weak for that stays where its pilot was
+                segments = [one for one in segments if one.unread != place]
+                segments += [_as_heard(segment, found.warp) for segment in seen]
+            curve = spans.scores(features_FK, signs_MK, offset)
+            scores = [
+                replace(one, score=max(one.score, more.score))
+                for one, more in zip(scores, curve, strict=False)
+            ]
+        return replace(found, segments=tuple(spans.without_overlap(segments)), scores=tuple(scores))
+
     def _syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
 
@@ -146,10 +167,7 @@ class KeyedDetector:
         named = [segment for segment in segments if segment.payload is not None]
         longest = max(named, key=lambda s: s.end_s - s.start_s, default=None)
         content_id = longest.payload if longest else None
-        heard = tuple(
-            replace(segment, start_s=segment.start_s / warp.tempo, end_s=segment.end_s / warp.tempo)
-            for segment in segments
-        )
+        heard = tuple(_as_heard(segment, warp) for segment in segments)
         scores = tuple(
             ScoreAt(at[0].at_s / warp.tempo, max(one.score for one in at))
             for at in zip(*curves, strict=False)  # tracks differ by a part of a tile
@@ -202,7 +220,8 @@ class KeyedDetector:
         # give (docs/LOG.md, 2026-11-26).
         whole = [(track.first_frame, track.end_frame)]
         tried = [whole] if parts == whole else [whole, parts]
-        return Unread(tuple(self._heard(self._folded(features_FK, track, frames)) for frames in tried))
+        heard = (self._heard(self._folded(features_FK, track, frames)) for frames in tried)
+        return Unread(tuple(heard), track.offset_frames % PERIOD_FRAMES)
 
     def _heard(self, folded_MK: Floats) -> SoftBits:
         pilot = self._layout.pilot
@@ -238,6 +257,11 @@ class KeyedDetector:
         soft = np.bincount(bit, (folded_MK * self._layout.sign)[carrier], payload.CODED_BITS)
         energy = np.bincount(bit, (folded_MK**2)[carrier], payload.CODED_BITS)
         return np.asarray(soft / np.sqrt(energy.mean() + 1e-9), np.float32)
+
+
+def _as_heard(segment: MarkSegment, warp: Warp) -> MarkSegment:
+    """Return a span of the issued audio in seconds of what was sent."""
+    return replace(segment, start_s=segment.start_s / warp.tempo, end_s=segment.end_s / warp.tempo)
 
 
 def _frames(stretches: list[MarkSegment], track: Track) -> list[tuple[int, int]]:

@@ -1,9 +1,11 @@
 """Mark off where a known pattern stands: the stretches of audio whose tiles agree with it.
 
-    r[n] = sum_k V[n, k] * sign[n, k],   gain[n] = r[n] - mean(r) / 2
+    r[n] = sum_k V[n, k] * sign[n, k],   e[n] = sum_k V[n, k]^2
+    gain[n] = share * (r[n] - share * e[n] / 2)
 
-A span is a maximal stretch whose gains add up highest (Ruzzo & Tompa, 1999, "A linear time algorithm for
-finding all maximal scoring subsequences"): rows where the mark stands gain, rows without it lose as much.
+Where the mark stands r has mean share * e and variance e, elsewhere mean 0, so a gain is a log-likelihood
+ratio: a row that says little, since it is quiet or drowned, costs little. The spans are the likeliest path
+of a chain of two states, marked and not, whose changes cost _CHANGE (Viterbi, 1967).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ Doubles = npt.NDArray[np.float64]
 
 _TILE_S = TILE_FRAMES * HOP_SAMPLES / SAMPLE_RATE_HZ
 _MIN_Z = 5.0  # one stretch in millions of noise is this strong, and a second of clean mark scores 12
+_CHANGE = 6.0  # nats: a change every few seconds would cost 5, every minute 8
 _JOIN_S = 0.6  # shorter gaps lie inside words and pauses
 
 
@@ -53,6 +56,15 @@ class Agreement:
         energy = self.energy_N[first:end].sum()
         return float(self.agreement_N[first:end].sum() / math.sqrt(energy + 1e-9))
 
+    def share(self) -> float:
+        """Of the energy that agrees, in the two seconds that show the pattern best."""
+        width = min(len(self.agreement_N), round(2.0 / _TILE_S))
+        agreement, energy = (
+            np.convolve(of_N, np.ones(width), "valid") for of_N in (self.agreement_N, self.energy_N)
+        )
+        best = int(np.argmax(agreement / np.sqrt(energy + 1e-9)))
+        return max(0.0, float(agreement[best] / (energy[best] + 1e-9)))
+
     def second_of(self, row: float) -> float:
         return self.start_s + row * _TILE_S
 
@@ -60,9 +72,10 @@ class Agreement:
 def find(features_FK: Floats, signs_MK: Floats, offset_frames: int, payload: int | None) -> list[MarkSegment]:
     """Return the spans of the whole audio that show `signs_MK` at the offset, in time order."""
     seen = Agreement.of(features_FK, signs_MK, offset_frames)
-    level = _typical_level(seen.agreement_N)
+    share = seen.share()
+    gains_N = share * (seen.agreement_N - share * seen.energy_N / 2)
     # Noise alone makes short stretches too: those are dropped before gaps between the others are closed.
-    strong = [s for s in _maximal_stretches(seen.agreement_N - level / 2) if seen.z(*s) >= _MIN_Z]
+    strong = [s for s in _likeliest_stretches(gains_N) if seen.z(*s) >= _MIN_Z]
     return [
         MarkSegment(seen.second_of(first), seen.second_of(end), seen.z(first, end), payload)
         for first, end in _join(strong)
@@ -95,32 +108,23 @@ def without_overlap(segments: list[MarkSegment]) -> list[MarkSegment]:
     return sorted(kept, key=lambda s: s.start_s)
 
 
-def _typical_level(agreement_N: npt.NDArray[np.float64]) -> float:
-    """Return the mean agreement in the best two seconds: what a marked row gains."""
-    width = min(len(agreement_N), round(2.0 / _TILE_S))
-    sums = np.cumsum(np.concatenate([[0.0], agreement_N]))
-    return max(0.0, float((sums[width:] - sums[:-width]).max() / width))
-
-
-def _maximal_stretches(gain_N: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
-    """Return all maximal scoring stretches as (first, end)."""
-    stack: list[tuple[int, int, float, float]] = []  # first, end, total before it, total after it
-    total = 0.0
-    for n, gain in enumerate(gain_N):
-        before, total = total, total + float(gain)
-        if gain <= 0:
-            continue
-        first, left = n, before
-        while True:
-            j = len(stack) - 1
-            while j >= 0 and stack[j][2] >= left:
-                j -= 1
-            if j < 0 or stack[j][3] >= total:
-                break
-            first, left = stack[j][0], stack[j][2]
-            del stack[j:]
-        stack.append((first, n + 1, left, total))
-    return [(first, end) for first, end, _, _ in stack]
+def _likeliest_stretches(gain_N: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Return the stretches, first and end, whose gains add up highest when each change costs `_CHANGE`."""
+    marked, unmarked = 0.0, 0.0
+    came_N = np.empty((len(gain_N), 2), np.bool_)  # whether the best way to each state is from the other
+    for n, gain in enumerate(gain_N.tolist()):
+        came_N[n] = unmarked - _CHANGE > marked, marked - _CHANGE > unmarked
+        marked, unmarked = max(marked, unmarked - _CHANGE) + gain, max(unmarked, marked - _CHANGE)
+    stretches: list[tuple[int, int]] = []
+    inside, end = marked > unmarked, len(gain_N)
+    for n in range(len(gain_N) - 1, -1, -1):
+        if came_N[n, 0 if inside else 1]:
+            if inside:
+                stretches.append((n, end))
+            inside, end = not inside, n
+    if inside:
+        stretches.append((0, end))
+    return stretches[::-1]
 
 
 def _join(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -39,3 +39,13 @@ def test_a_span_begins_and_ends_with_the_mark() -> None:
     (span,) = spans.find(_features(200, 400), SIGNS_MK, OFFSET, payload=5)
     assert (span.start_s, span.end_s) == pytest.approx((4.0, 8.0), abs=0.1)
     assert span.payload == 5
+
+
+def test_where_the_audio_says_little_the_mark_is_not_thought_to_end() -> None:
+    """A drowned second inside marked audio has tiles of little weight; a second without the mark has not."""
+    drowned = _features(0, NUM_TILES)
+    drowned[200 * TILE_FRAMES : 260 * TILE_FRAMES] *= 0.05
+    assert len(spans.find(drowned, SIGNS_MK, OFFSET, None)) == 1
+    replaced = _features(0, NUM_TILES)
+    replaced[200 * TILE_FRAMES : 260 * TILE_FRAMES] = _features(0, 0)[200 * TILE_FRAMES : 260 * TILE_FRAMES]
+    assert len(spans.find(replaced, SIGNS_MK, OFFSET, None)) == 2
