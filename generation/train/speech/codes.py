@@ -53,8 +53,10 @@ class CodeCache:
         report: Report,
         late: int = 0,
     ) -> None:
-        """Makes what is not there yet: 35 s of a processor core for 1,000 s of speech. `late`: the samples by
-        which speech comes later, which makes other codes of it."""
+        """Makes what is not there yet: 3 s of a processor core for 1,000 s of speech with a vocoder's codec.
+
+        `late`: the samples by which speech comes later, which makes other codes of it.
+        """
         self._late, self.late_s = late, late / SAMPLE_RATE_HZ
         self._frame_samples = mimi.config.frame_samples
         self._folder = folder / codes_name(mimi)
