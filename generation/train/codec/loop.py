@@ -184,7 +184,7 @@ class CodecTraining:
         return decoder.render(ends, controls)[:, :, 0], semantic_BFE, commitment, pitch
 
     def _decoded(self, latents_BFE: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """From all codes in half of the steps, else from the first few."""
+        """From all codes in most of the steps, else from the first few."""
         num_used = int(draw_num_used(1, self.run.codec.num_codebooks, generator))
         codes_BKF = self.codec.quantizer.encode(latents_BFE, num_used)
         heard_BFE = self.codec.quantizer.decode(codes_BKF)

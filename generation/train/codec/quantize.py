@@ -4,7 +4,7 @@
     commitment = mean |r_k - e_k|^2                         keeps the latents near the entries
     usage <- d usage + (1 - d) count,  sum likewise         an entry is the mean of what chose it
 
-An entry that hardly anything chooses is put where a latent of the batch lies. Dropout: half of the clips are
+An entry that hardly anything chooses is put where a latent of the batch lies. Dropout: a fifth of the clips are
 decoded from their first n codes, n drawn evenly, so that fewer codes are speech too.
 Dimension key: B clips, F frames, K codebooks, N latents, V entries, Q width of a codebook, E latent width.
 Source: van den Oord et al., 2017, appendix A.1; Zeghidour et al., 2021, sec. III-C (dropout, restarts).
@@ -18,6 +18,7 @@ from generation.mimi.quantizer import Codebook, ResidualQuantizer, SplitQuantize
 
 DECAY = 0.99
 DEAD_SHARE = 0.1  # of the mean usage
+WHOLE_SHARE = 0.8  # what speaks says all codes
 _AT_ONCE = 4096
 
 
@@ -36,9 +37,9 @@ def quantize(
 
 
 def draw_num_used(num_clips: int, num_codebooks: int, generator: torch.Generator) -> Tensor:
-    """int64 [B], for half of the clips all codes."""
+    """int64 [B], for WHOLE_SHARE of the clips all codes."""
     drawn_B = torch.randint(1, num_codebooks + 1, (num_clips,), generator=generator)
-    whole_B = torch.rand(num_clips, generator=generator) < 0.5
+    whole_B = torch.rand(num_clips, generator=generator) < WHOLE_SHARE
     return torch.where(whole_B, num_codebooks, drawn_B)
 
 

@@ -219,10 +219,10 @@ def test_an_entry_that_nobody_chooses_is_moved_to_where_latents_are() -> None:
     assert float(book.vectors[0][5].abs().max()) < 10.0
 
 
-def test_half_of_the_clips_keep_all_their_codes() -> None:
+def test_most_clips_keep_all_their_codes() -> None:
     drawn_B = draw_num_used(4_000, 8, torch.Generator().manual_seed(4))
     assert (int(drawn_B.min()), int(drawn_B.max())) == (1, 8)
-    assert float((drawn_B == 8).float().mean()) == pytest.approx(0.5 + 0.5 / 8, abs=0.03)
+    assert float((drawn_B == 8).float().mean()) == pytest.approx(0.8 + 0.2 / 8, abs=0.03)
 
 
 @pytest.mark.parametrize("distance", [mel_distance, spectral_distance])
