@@ -128,11 +128,15 @@ def tile_features(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
     The rows are those of the audio before `warp`: row f is at f * 5 ms / tempo. A row whose tile is silent
-    is zero: it speaks neither for nor against a mark.
+    is zero: it speaks neither for nor against a mark. Each band's mean over the audible rows is taken off: in
+    speech some bands lean to one side all the time, and so would the pilots of a key that lean with them, at
+    every offset and for every speaker.
     """
     if len(frame_starts(len(wav_T), warp)) < geometry.TILE_FRAMES:
         return np.zeros((0, geometry.NUM_BANDS), np.float32)
     power, residual, peak_F, audible = tiles(wav_T, warp)
     features = reader.shipped().evidence(power, residual, peak_F)
     features[~audible] = 0.0
+    if audible.any():
+        features[audible] -= features[audible].mean(axis=0)
     return features

@@ -1,11 +1,15 @@
 """What the detector hears: blind to gain and polarity, deaf in silence, white on speech."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from watermark import Warp
-from watermark.keyed import features
+from watermark import Key, Warp
+from watermark.keyed import features, reader
+from watermark.keyed.geometry import NUM_BANDS, PERIOD_TILES, Layout
+from watermark.keyed.search import PilotSearch
 
 Floats = npt.NDArray[np.float32]
 
@@ -63,3 +67,17 @@ def test_a_tone_moved_with_the_pitch_stays_in_its_band() -> None:
     tone = np.sin(2 * np.pi * 1000 * 1.25 * np.arange(4800) / 24_000).astype(np.float32)
     power_FK = features.band_power(tone, Warp(1.0, 1.25))
     assert (power_FK.argmax(axis=1) == 6).all()
+
+
+@pytest.mark.parametrize("name", ["kathleen_1", "kerstin_1"])
+def test_no_key_has_speech_on_its_side(voices: dict[str, Floats], name: str) -> None:
+    """The tiles of some bands lean to one side in all speech; a key whose signs lean with them would find its
+    mark in everybody's. Here every sign does."""
+    wav_T = voices[name][:120_000]
+    power, residual, peak_F, audible = features.tiles(wav_T)
+    leaning_K = reader.shipped().evidence(power, residual, peak_F)[audible].mean(axis=0)
+    features_FK = features.tile_features(wav_T)
+    assert np.abs(features_FK[audible].mean(axis=0)).max() < 1e-3 < np.abs(leaning_K).max()
+    signs = np.broadcast_to(np.where(leaning_K > 0, 1.0, -1.0).astype(np.float32), (PERIOD_TILES, NUM_BANDS))
+    worst = PilotSearch(replace(Layout.of(Key(bytes(16))), sign=signs)).best(features_FK, 0, len(features_FK))
+    assert worst.z < 4.0
