@@ -4,8 +4,8 @@
     commitment = mean |r_k - e_k|^2                         keeps the latents near the entries
     usage <- d usage + (1 - d) count,  sum likewise         an entry is the mean of what chose it
 
-An entry that hardly anything chooses is put where a latent of the batch lies. Dropout: a fifth of the clips are
-decoded from their first n codes, n drawn evenly, so that fewer codes are speech too.
+An entry that hardly anything chooses is put where a latent of the batch lies. Dropout: a fifth of the clips
+are decoded from their first n codes, n drawn evenly, so that fewer codes are speech too.
 Dimension key: B clips, F frames, K codebooks, N latents, V entries, Q width of a codebook, E latent width.
 Source: van den Oord et al., 2017, appendix A.1; Zeghidour et al., 2021, sec. III-C (dropout, restarts).
 """
