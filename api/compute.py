@@ -216,7 +216,9 @@ def _detection(packed: bytes) -> Detection:
     found["warp"] = Warp(**found["warp"])
     found["segments"] = tuple(MarkSegment(**one) for one in found["segments"])
     found["scores"] = tuple(ScoreAt(**one) for one in found["scores"])
-    found["unread"] = tuple(Unread(tuple(map(_soft_bits, one["tries"]))) for one in found["unread"])
+    found["unread"] = tuple(
+        Unread(tuple(map(_soft_bits, one["tries"])), one["offset_frames"]) for one in found["unread"]
+    )
     return Detection(**found)
 
 

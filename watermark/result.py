@@ -37,7 +37,7 @@ class Unread:
     """
 
     tries: tuple[SoftBits, ...]
-    offset_frames: int = 0
+    offset_frames: int
 
 
 @dataclass(frozen=True)

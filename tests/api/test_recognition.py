@@ -128,7 +128,7 @@ def heard(content_id: int, *spans: tuple[float, float], warp: Warp = UNCHANGED) 
     """A mark with a strong pilot and the clean codeword of an id, which stands in these spans."""
     bits = SoftBits(20.0, tuple(payload.encode(KEY, content_id).tolist()))
     segments = tuple(MarkSegment(start_s, end_s, 9.0, None, unread=0) for start_s, end_s in spans)
-    return Detection(MarkOutcome.FOUND, 20, 5, 1e-12, None, segments, warp=warp, unread=(Unread((bits,)),))
+    return Detection(MarkOutcome.FOUND, 20, 5, 1e-12, None, segments, warp=warp, unread=(Unread((bits,), 0),))
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,11 @@ def test_a_mark_contradicts_the_ids_of_others_and_not_its_own(damage: tuple[str,
 def test_a_mark_whose_pilot_is_hardly_there_contradicts_nobody() -> None:
     """A third of the others have a z below 0 with it, and so may its own."""
     rng = np.random.default_rng(0)
-    faint = Unread((SoftBits(2.5, tuple(rng.standard_normal(256).tolist())),))
+    faint = Unread((SoftBits(2.5, tuple(rng.standard_normal(256).tolist())),), 0)
     assert not any(contradicts(KEY, faint, int(n)) for n in random_ids(100))
 
 
 def test_no_pilot_is_so_strong_that_a_clean_codeword_contradicts_itself() -> None:
     """z is 16 at most, by its norm; that of a pilot grows with the audio."""
-    clean = Unread((SoftBits(300.0, tuple(payload.encode(KEY, CONTENT_ID).tolist())),))
+    clean = Unread((SoftBits(300.0, tuple(payload.encode(KEY, CONTENT_ID).tolist())),), 0)
     assert not contradicts(KEY, clean, CONTENT_ID)
