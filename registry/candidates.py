@@ -26,10 +26,8 @@ from registry.query import SHORT_ROWS, Query
 HITS_PER_ROW = 20
 MAX_LINES = 20  # aligned for each query
 LINES_OF_ONE = 12  # the same, for one generation
-MAX_DETAILED = (
-    6  # of them, the most alike, whose signs are compared; longer audio may hold several generations
-)
-MAX_DETAILED_LONG = 16
+MAX_DETAILED = 6  # of them, the most alike, whose signs are compared
+MAX_DETAILED_LONG = 16  # beyond 5.3 s, which may hold several generations
 
 IndexSearch = Callable[[Callable[[WindowIndex], "Looked"]], "Looked"]
 FetchCodes = Callable[[Iterable[int]], Mapping[int, GenerationCodes]]

@@ -65,7 +65,7 @@ class Detector:
         content_ids: Mapping[int, int],
     ) -> Detection:
         """Return what `detect` found in this audio, with the spans of unread marks as their codewords show
-        them: a pilot is a fifth of what is known of a mark once it is recognised.
+        them: a pilot is less than half of what is known of a mark once it is recognised.
 
         `content_ids`: of marks that were recognised (watermark.issued), by their place in `found.unread`.
         Raises SignalError as `detect` does.
