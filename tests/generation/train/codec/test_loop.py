@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,9 +94,9 @@ def _on_what_there_is(run: CodecRun, **changes: object) -> CodecTraining:
     from generation.train.codec import clips
 
     class Fewer(clips.Clips):
-        def __init__(self, data: Path, cache: Path, frame_samples: int) -> None:
-            super().__init__(data, cache, frame_samples)
-            self.voice = self.held_out
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            self.voices = [self.held_out]
 
     from generation.train.codec import loop
 
