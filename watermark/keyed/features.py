@@ -128,15 +128,25 @@ def tile_features(wav_T: Floats, warp: Warp = UNCHANGED) -> Floats:
     """Return the features V [F, K] of a 24 kHz waveform, one row per frame at which a tile may start.
 
     The rows are those of the audio before `warp`: row f is at f * 5 ms / tempo. A row whose tile is silent
-    is zero: it speaks neither for nor against a mark. Each band's mean over the audible rows is taken off: in
-    speech some bands lean to one side all the time, and so would the pilots of a key that lean with them, at
-    every offset and for every speaker.
+    is zero: it speaks neither for nor against a mark. No band leans to one side: in speech some do all the
+    time, and a key whose pilots lean with them would be found in everybody, at every offset. The heavier side
+    of each band is scaled down to weigh as much as the lighter one, so no tile grows, and one that says
+    nothing goes on saying nothing.
     """
     if len(frame_starts(len(wav_T), warp)) < geometry.TILE_FRAMES:
         return np.zeros((0, geometry.NUM_BANDS), np.float32)
     power, residual, peak_F, audible = tiles(wav_T, warp)
     features = reader.shipped().evidence(power, residual, peak_F)
     features[~audible] = 0.0
-    if audible.any():
-        features[audible] -= features[audible].mean(axis=0)
-    return features
+    return _balanced(features)
+
+
+def _balanced(features_FK: Floats) -> Floats:
+    """Return features whose sum over each band is zero."""
+    positive, negative = np.maximum(features_FK, 0), np.minimum(features_FK, 0)
+    for_K, against_K = positive.sum(axis=0), -negative.sum(axis=0)
+    lighter_K = np.minimum(for_K, against_K)
+    tiny = np.float32(1e-9)
+    return np.asarray(
+        positive * (lighter_K / (for_K + tiny)) + negative * (lighter_K / (against_K + tiny)), np.float32
+    )
