@@ -34,6 +34,14 @@ def add_data_parser(networks: Subparsers, common: argparse.ArgumentParser) -> No
         help="a voice of flite, may be repeated (default: all three, slt half of the hours)",
     )
     data.add_argument(
+        "--hours-rare",
+        type=hours,
+        default=0.0,
+        metavar="H",
+        help="more of the first --flite-voice: sentences chosen for words that it has seldom said "
+        "(default: none)",
+    )
+    data.add_argument(
         "--hours-dialogues",
         type=hours,
         default=0.0,
@@ -63,6 +71,7 @@ def run_data(args: argparse.Namespace) -> int:
         args.styled_copies,
         args.hours_dialogues,
         tuple(args.flite_voice or FLITE_SHARES),
+        args.hours_rare,
     )
     with Progress("speaking") as progress:
         figures = build(config, progress.note)

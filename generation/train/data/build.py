@@ -4,9 +4,10 @@
 
 (1) the held-out sentences, (2) the vocabulary, (3) the recorded voice: every recording with its words, and
 copies of the training ones in other styles, (4) each synthesizer voice: the held-out sentences in shard 0,
-then training sentences, half of them neutral, until its hours are full, (5) conversations. Everything is
-decided by hashes of names, so a run that was stopped goes on with the next shard, and more hours add shards
-to those there are.
+then training sentences, half of them neutral, until its hours are full, (5) more of a flite voice: sentences
+chosen for words that it has seldom said, (6) conversations. Everything is decided by hashes of names, so a run
+that was stopped goes on with the next shard, and more hours add shards to those there are; but (5) chooses by
+what (4) holds, so more hours of (4) need its shards, VOICE-rare-…, deleted.
 """
 
 import json
@@ -25,7 +26,7 @@ from generation.speech_text import spoken
 from generation.train.data import cache, dialogues, espeak, flite, styles, tokenizer
 from generation.train.data.align import Aligner
 from generation.train.data.item import Part, Speaker, SpokenSentence
-from generation.train.data.sentences import Texts, digest, held_out
+from generation.train.data.sentences import Texts, bare, digest, held_out, rarely_said
 
 RECORDED_VOICE = "kathleen"
 SHARD_ITEMS = 200
@@ -47,6 +48,7 @@ class DataConfig:
     styled_copies: int = 1
     hours_dialogues: float = 0.0  # of scenes with two sides; in a folder of their own (dialogues.py)
     flite_voices: tuple[str, ...] = tuple(FLITE_SHARES)
+    hours_rare: float = 0.0  # of the first of flite_voices, neutral
 
 
 class Figures(NamedTuple):
@@ -92,7 +94,9 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
         _make_shard(config.out, RECORDED_VOICE, number, batch, note)
     for speaker, hours in _speakers(config):  # (4)
         _fill(config.out, speaker, hours, kept_out, texts, note)
-    if config.hours_dialogues:  # (5)
+    if config.hours_rare:  # (5)
+        _fill_rare(config.out, flite.Flite(config.flite_voices[0]), config.hours_rare, texts, note)
+    if config.hours_dialogues:  # (6)
         users: list[Speaker] = [espeak.Espeak(voice) for voice in espeak.VOICES]
         users += [flite.Flite(voice) for voice in FLITE_SHARES if voice != "slt"]
         hours, slt = config.hours_dialogues, flite.Flite("slt")
@@ -103,7 +107,8 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
 def figures(speech: cache.SpeechCache) -> list[Figures]:
     """Hours, items and dropped utterances of each voice."""
     found = []
-    for voice, num_dropped in speech.num_dropped.items():
+    for voice in sorted({row.voice for row in speech.rows}):
+        num_dropped = sum(speech.num_dropped.get(name, 0) for name in (voice, _rare(voice)))
         train, test = speech.select(Part.TRAIN, voice), speech.select(Part.TEST, voice)
         hours = [sum(row.duration_s for row in rows) / 3600 for rows in (train, test)]
         found.append(Figures(voice, hours[0], hours[1], len(train) + len(test), num_dropped))
@@ -170,13 +175,35 @@ def _fill(
 ) -> None:
     tests = [_Job(partial(speaker.speak, text), styles.NAMES[0], 0, Part.TEST) for text in kept_out]
     _make_shard(out, speaker.voice, 0, tests, note)
-    stream = texts.stream(speaker.voice)
+    jobs = (_synthetic_job(speaker, text) for text in texts.stream(speaker.voice))
+    _fill_shards(out, speaker.voice, hours, jobs, note)
+
+
+def _fill_rare(
+    out: Path, speaker: Speaker, hours: float, texts: Texts, note: Callable[[str], None]
+) -> None:
+    rows = cache.SpeechCache(out).select(Part.TRAIN, speaker.voice)
+    said = [bare(row.text) for row in rows if not row.shard.startswith(_rare(speaker.voice))]
+    chosen = rarely_said(texts.stream(speaker.voice), said)
+    neutral = styles.NAMES[0]
+    jobs = (_Job(partial(speaker.speak, text), neutral, 0, Part.TRAIN) for text in chosen)
+    _fill_shards(out, _rare(speaker.voice), hours, jobs, note)
+
+
+def _rare(voice: str) -> str:
+    """What its shards of sentences with rare words are called."""
+    return f"{voice}-rare"
+
+
+def _fill_shards(
+    out: Path, name: str, hours: float, jobs: Iterator[_Job], note: Callable[[str], None]
+) -> None:
     missing_s, number = hours * 3600, 1
     while missing_s > 0:
-        batch = [_synthetic_job(speaker, text) for text in islice(stream, SHARD_ITEMS)]
+        batch = list(islice(jobs, SHARD_ITEMS))
         if not batch:
-            raise TrainingDataError(f"the texts end {missing_s:.0f} s before {speaker.voice} has its hours")
-        missing_s -= _make_shard(out, speaker.voice, number, batch, note)
+            raise TrainingDataError(f"the texts end {missing_s:.0f} s before {name} has its hours")
+        missing_s -= _make_shard(out, name, number, batch, note)
         number += 1
 
 

@@ -10,6 +10,7 @@ text/dialogues.jsonl.xz ({"turns": [{"text": …}]}).
 import hashlib
 import json
 import lzma
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from generation.speech_text import sentences, spoken
 
 NUM_HELD_OUT = 100
 _FEWEST_WORDS = 3
+_OFTEN, _RARE_SHARE = 100, 0.4
 
 
 def bare(text: str) -> str:
@@ -35,6 +37,22 @@ def held_out(normal_texts: Iterable[str], count: int = NUM_HELD_OUT) -> list[str
     by_words = {bare(text): text for text in normal_texts}
     chosen = sorted(by_words, key=lambda words: digest("held-out", words))[:count]
     return [by_words[words] for words in chosen]
+
+
+def rarely_said(texts: Iterable[str], said: Iterable[str]) -> Iterator[str]:
+    """Of these texts, those in which two words of five have not been said a hundred times yet.
+
+    `said`: bare texts; what is chosen counts as said from then on. How a word is pronounced is learned by
+    hearing it (docs/LOG.md, 2026-11-27).
+    """
+    known = set(said)
+    times = Counter(word for text in known for word in text.split())
+    for text in texts:
+        words = bare(text).split()
+        rare = sum(times[word] < _OFTEN for word in words)
+        if rare >= _RARE_SHARE * len(words) and " ".join(words) not in known:
+            times.update(words)
+            yield text
 
 
 class Texts:

@@ -1,6 +1,8 @@
 """All of `earmark train data` on one real recording and a page of text, with the real tools."""
 
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,20 @@ def test_a_run_that_lost_a_shard_writes_the_same_again_and_leaves_the_others(con
     }
     rewritten = {name for name in after if after[name] != before[name]}
     assert rewritten == {"flite-slt-0001.npy", "flite-slt-0001.json"}
+
+
+def test_sentences_chosen_for_rare_words_are_said_once_and_beside_the_others(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words are learned by being heard: what is added must be new sentences, in the same voice."""
+    monkeypatch.setattr(sys.modules["generation.train.data.build"], "SHARD_ITEMS", 2)
+    build(config, lambda _: None)
+    plain = {row.text for row in SpeechCache(config.out).select(Part.TRAIN, "flite-slt")}
+    more = replace(config, flite_voices=("slt",), hours_rare=0.001)
+    assert build(more, lambda _: None) == build(more, lambda _: None)
+    rows = SpeechCache(config.out).select(Part.TRAIN, "flite-slt")
+    added = [row.text for row in rows if row.shard.startswith("flite-slt-rare-")]
+    assert added and len(set(added)) == len(added) and not plain & set(added)
 
 
 def test_a_folder_made_from_another_corpus_is_refused(config: DataConfig) -> None:
