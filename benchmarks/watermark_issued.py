@@ -28,7 +28,8 @@ from benchmarks.watermark import KEY, Marked, clips, mark_all
 from watermark import ID_BITS, Codebook, Detector, Outcome, contradicts
 from watermark.issued import MAX_FALSE_ALARM_PROBABILITY, chance
 from watermark.keyed import features
-from watermark.keyed.detect import KeyedDetector, Track
+from watermark.keyed.detect import KeyedDetector
+from watermark.keyed.tracks import Track
 from watermark.payload import encode
 from watermark.result import Unread
 

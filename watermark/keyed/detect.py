@@ -3,8 +3,10 @@
 The order, with the numbers used below:
 (1) features; too little audible audio is inconclusive;
 (2) the pilot is searched in windows of 5 s and 2.5 s and in the whole, the best z is paid for by all trials;
-(3) only when it is not there, other speeds, tempos and pitches are tried (resync.py). Both stages share the
-false alarms, nine parts in ten to (2), so that what needs no search loses nothing to it;
+where it is not there, or nothing is read from it, a codeword is searched for (codeword.py): the pilot may
+have been taken out;
+(3) only when neither is there, other speeds, tempos and pitches are tried (resync.py). The stages share the
+false alarms, nine parts in ten to the pilot, so that what needs no search loses nothing to it;
 (4) the tempo of a mark found in (3) is made exact by how its offset drifts from window to window;
 (5) windows that agree on an offset are one track, a track is one marked recording;
 (6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
@@ -13,9 +15,9 @@ parts of one recording in another order; a track that stays unread gives its sof
 (7) with the payload known every tile is known: the spans are where tiles agree with it. Of an unread track
 only the pilot is known, 46 % of the tiles; `marked_off` does it again once the track is recognised.
 
-Cost: linear in the audio, about 0.007 of its duration on one core, and 0.06 s for each window of (3), of
-which there are eight at most. Not covered: several warps in one file; the one found is read, and where a mark
-stands unwarped no other is looked for.
+Cost: linear in the audio, about 0.007 of its duration on one core; where the pilot is not there, 0.03 s for
+each 5 s of it, and 0.06 s for each window of (3), of which there are eight at most. Not covered: several
+warps in one file, of which the one found is read; a mark without a pilot at another speed or pitch.
 """
 
 from __future__ import annotations
@@ -23,18 +25,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from watermark import payload
-from watermark.keyed import features, geometry, spans
+from watermark.keyed import codeword, features, geometry, spans
+from watermark.keyed.codeword import CodewordSearch
 from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_FRAMES, SAMPLE_RATE_HZ, TILE_FRAMES, Layout
 from watermark.keyed.resync import ResyncSearch
 from watermark.keyed.search import (
     NUM_OFFSETS,
-    WINDOW_FRAMES,
     PilotSearch,
     Sync,
     false_alarm_probability,
@@ -42,6 +43,7 @@ from watermark.keyed.search import (
     threshold,
     windows,
 )
+from watermark.keyed.tracks import Track, drift, in_tracks
 from watermark.keys import Key
 from watermark.result import Detection, MarkSegment, Outcome, ScoreAt, SoftBits, Unread
 from watermark.warp import UNCHANGED, Warp
@@ -50,20 +52,10 @@ Floats = npt.NDArray[np.float32]
 
 MAX_FALSE_ALARM_PROBABILITY = 1e-3
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the search 0.4 of z, half would cost every mark 0.15
+CODEWORD_SHARE = 0.05
+WARPED_SHARE = 0.05
 MIN_AUDIBLE_S = 1.0
-_SAME_TRACK_FRAMES = 3  # 15 ms: offsets of one recording drift with the clocks of what recorded it
 FRAMES_PER_S = SAMPLE_RATE_HZ // HOP_SAMPLES
-_TRACKS_READ = 8  # loudest first; audio spliced from more recordings is reported by its best ones
-
-
-@dataclass(frozen=True)
-class Track:
-    """Windows that agree on an offset: `sync` is the best of them, the frames run from first to last."""
-
-    sync: Sync
-    offset_frames: int  # as `sync` has it, or a frame beside
-    first_frame: int
-    end_frame: int
 
 
 @dataclass(frozen=True)
@@ -91,6 +83,7 @@ class KeyedDetector:
         self._key = key
         self._layout = Layout.of(key)
         self._search = PilotSearch(self._layout)
+        self._codewords = CodewordSearch(self._layout)
         self._resync = ResyncSearch(self._layout)
 
     def detect(self, wav_T: Floats) -> Detection:
@@ -106,20 +99,29 @@ class KeyedDetector:
         # (2)
         syncs = self._syncs(features_FK)
         plain = _Stage.of(max(sync.z for sync in syncs), len(syncs) * NUM_OFFSETS, PLAIN_SHARE)
-        if plain.reached:
-            return self._found(plain, UNCHANGED, features_FK, syncs)
+        found = self._found(plain, UNCHANGED, features_FK, syncs) if plain.reached else None
+        if found is not None and found.payload is not None:
+            return found
+        words = self._codeword_syncs(features_FK)
+        worded = _Stage.of(max(sync.z for sync in words), len(words) * NUM_OFFSETS, CODEWORD_SHARE)
+        if worded.reached:
+            by_word = self._found(worded, UNCHANGED, features_FK, [w for w in words if w.z >= worded.limit])
+            if found is None or by_word.payload is not None:
+                return by_word
+        if found is not None:
+            return found
         # (3)
-        hit = self._resync.best(wav_T, lambda z, trials: _Stage.of(z, trials, 1 - PLAIN_SHARE).reached)
-        warped = _Stage.of(hit.z, hit.num_trials, 1 - PLAIN_SHARE)
+        hit = self._resync.best(wav_T, lambda z, trials: _Stage.of(z, trials, WARPED_SHARE).reached)
+        warped = _Stage.of(hit.z, hit.num_trials, WARPED_SHARE)
         if not warped.reached:
-            likelier = min(plain, warped, key=lambda stage: stage.p_false)
+            likelier = min(plain, worded, warped, key=lambda stage: stage.p_false)
             return Detection(Outcome.NOT_FOUND, likelier.z, likelier.limit, likelier.p_false, None)
         # (4)
         warp = self._resync.refined(wav_T, hit)
         features_FK = features.tile_features(wav_T, warp)
-        drift = _drift([sync for sync in self._syncs(features_FK) if sync.z >= plain.limit])
-        if abs(drift) * len(features_FK) > 1:
-            warp = replace(warp, tempo=warp.tempo * (1 + drift))
+        moved = drift([sync for sync in self._syncs(features_FK) if sync.z >= plain.limit])
+        if abs(moved) * len(features_FK) > 1:
+            warp = replace(warp, tempo=warp.tempo * (1 + moved))
             features_FK = features.tile_features(wav_T, warp)
         return self._found(warped, warp, features_FK, self._syncs(features_FK))
 
@@ -145,6 +147,9 @@ class KeyedDetector:
     def _syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
 
+    def _codeword_syncs(self, features_FK: Floats) -> list[Sync]:
+        return [self._codewords.best(features_FK, *window) for window in codeword.windows(len(features_FK))]
+
     def _found(self, stage: _Stage, warp: Warp, features_FK: Floats, syncs: list[Sync]) -> Detection:
         """Return the evidence of a mark that is there: (5), (6), (7)."""
         limit = threshold(MAX_FALSE_ALARM_PROBABILITY, len(syncs) * NUM_OFFSETS)
@@ -152,7 +157,7 @@ class KeyedDetector:
         segments: list[MarkSegment] = []
         curves: list[list[ScoreAt]] = []
         unread: list[Unread] = []
-        for track, content_id in self._read(features_FK, _tracks(strong)):
+        for track, content_id in self._read(features_FK, in_tracks(strong)):
             signs_MK, offset = self._signs(content_id), track.offset_frames % PERIOD_FRAMES
             found = spans.find(features_FK, signs_MK, offset, content_id)
             if content_id is None:
@@ -268,31 +273,3 @@ def _frames(stretches: list[MarkSegment], track: Track) -> list[tuple[int, int]]
     """Return the frames, first and end, of each stretch; all of the track where there is none."""
     frames = [(round(s.start_s * FRAMES_PER_S), round(s.end_s * FRAMES_PER_S)) for s in stretches]
     return frames or [(track.first_frame, track.end_frame)]
-
-
-def _drift(syncs: list[Sync]) -> float:
-    """Return by how many frames the offset moves per frame, over the windows of 5 s."""
-    moved = passed = 0
-    long = [sync for sync in syncs if sync.num_frames == WINDOW_FRAMES]
-    for before, after in pairwise(long):
-        by = (after.offset_frames - before.offset_frames + PERIOD_FRAMES // 2) % PERIOD_FRAMES
-        by -= PERIOD_FRAMES // 2
-        if abs(by) <= _SAME_TRACK_FRAMES:  # more is a cut, not a drift
-            moved, passed = moved + by, passed + after.first_frame - before.first_frame
-    return moved / passed if passed else 0.0
-
-
-def _tracks(syncs: list[Sync]) -> list[Track]:
-    """Group windows that agree on the offset, best first."""
-    tracks: list[Track] = []
-    for sync in sorted(syncs, key=lambda s: -s.z):
-        end = sync.first_frame + sync.num_frames
-        for i, track in enumerate(tracks):
-            apart = abs((sync.offset_frames - track.sync.offset_frames + 256) % PERIOD_FRAMES - 256)
-            if apart <= _SAME_TRACK_FRAMES:
-                first = min(track.first_frame, sync.first_frame)
-                tracks[i] = replace(track, first_frame=first, end_frame=max(track.end_frame, end))
-                break
-        else:
-            tracks.append(Track(sync, sync.offset_frames, sync.first_frame, end))
-    return tracks[:_TRACKS_READ]

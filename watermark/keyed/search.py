@@ -63,10 +63,10 @@ def windows(num_frames: int) -> list[tuple[int, int]]:
     size, hop = WINDOW_FRAMES, WINDOW_FRAMES // 2
     if num_frames < size + hop:
         return [(0, num_frames)]
-    return [*_every(num_frames, size), *_every(num_frames, hop), (0, num_frames)]
+    return [*every(num_frames, size), *every(num_frames, hop), (0, num_frames)]
 
 
-def _every(num_frames: int, size: int) -> list[tuple[int, int]]:
+def every(num_frames: int, size: int) -> list[tuple[int, int]]:
     """Windows that overlap by half, but for the last one, which ends with the audio."""
     starts = [*range(0, num_frames - size, size // 2), num_frames - size]
     return [(start, size) for start in starts]

@@ -2,11 +2,11 @@
 
     python -m watermark.train.reader CORPUS -o reader.safetensors [--speakers 48] [--steps 1500]
 
-Marks speech of training speakers with a key and content ids of its own, attacks it, and makes z as large as
-it gets, each attack relative to what the plain weights P / (P + 4 floor) score there. Attacks have other
-strengths than those that are reported, but for untouched audio, MP3 at 16 kbit/s and A-law. A part of the
-speech carries the depth of earlier marks, so that those are read too. Prints z on every eighth speaker, who
-is left out.
+Marks speech of training speakers, each with a key and a content id of its own, attacks it, and makes z as
+large as it gets, each attack relative to what the plain weights P / (P + 4 floor) score there. With one key
+for all, what its signs have in common with speech would be learned. Attacks have other strengths than those
+that are reported, but for untouched audio, MP3 at 16 kbit/s and A-law. A part of the speech carries the depth
+of earlier marks, so that those are read too. Prints z on every eighth speaker, who is left out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from watermark.keys import Key
 
 Floats = npt.NDArray[np.float32]
 
-KEY = Key(bytes(range(16)))  # of training only; no key is in what is learned
 CLIP_SAMPLES = 10 * geometry.SAMPLE_RATE_HZ
 _LEAD_FRAMES = 3  # the embedder's first frame begins 360 samples before the audio
 _AMR = {"codec": "libopencore_amrnb", "rate_hz": 8_000}
@@ -87,6 +86,28 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What a recording is marked with, of training only: neither is in what is learned."""
+
+    key: Key
+    content_id: int
+
+    @classmethod
+    def of_speaker(cls, speaker: int) -> Mark:
+        rng = np.random.default_rng(9000 + speaker)
+        return cls(Key(rng.bytes(16)), int(rng.integers(1 << payload.ID_BITS)))
+
+    def signs(self) -> Floats:
+        """Return those of all tiles of a period [128, K]."""
+        return Layout.of(self.key).with_payload(payload.encode(self.key, self.content_id))
+
+    @property
+    def first_row(self) -> int:
+        """Of the period, with which the recording begins."""
+        return geometry.first_row(self.key, self.content_id)
+
+
+@dataclass(frozen=True)
 class Example:
     """The tiles of one attacked recording, on the grid of its mark, and the signs that it was given."""
 
@@ -98,25 +119,24 @@ class Example:
     plain_z: float
 
 
-def marked(wav_T: Floats, content_id: int, depth: Depth) -> Floats:
-    """Return the recording with the mark of KEY."""
-    embedder = KeyedEmbedder(Layout.of(KEY))
-    state = embedder.open(payload.encode(KEY, content_id), geometry.first_row(KEY, content_id))
+def marked(wav_T: Floats, mark: Mark, depth: Depth) -> Floats:
+    """Return the recording with the mark."""
+    embedder = KeyedEmbedder(Layout.of(mark.key))
+    state = embedder.open(payload.encode(mark.key, mark.content_id), mark.first_row)
     state.depth = depth
     return np.concatenate([embedder.push(state, wav_T), embedder.flush(state)])
 
 
-def example(wav_T: Floats, attack: Edit, content_id: int, speaker: int) -> Example:
+def example(wav_T: Floats, attack: Edit, mark: Mark, speaker: int) -> Example:
     """Attack a marked recording and cut it into its tiles."""
     power, residual, peak_F, audible_F = features.tiles(edits.apply(wav_T, attack, seed=speaker))
     late = 1 if attack.name.startswith("amr") else 0  # 5 ms, see audio.edits.codecs
-    offset = TILE_FRAMES * geometry.first_row(KEY, content_id) + _LEAD_FRAMES - late
+    offset = TILE_FRAMES * mark.first_row + _LEAD_FRAMES - late
     phase = -offset % TILE_FRAMES
     rows = slice(phase, None, TILE_FRAMES)
     residual_NK, power_NK = residual[rows], power[rows]
     period_row = ((offset + phase) // TILE_FRAMES + np.arange(len(residual_NK))) % geometry.PERIOD_TILES
-    signs_MK = Layout.of(KEY).with_payload(payload.encode(KEY, content_id))
-    signs_NK = signs_MK[period_row] * audible_F[rows, None]
+    signs_NK = mark.signs()[period_row] * audible_F[rows, None]
     floor_K = np.percentile(power, 10, axis=0)
     plain = np.clip(residual_NK, -features.CLIP, features.CLIP) * (
         power_NK / (power_NK + 4 * floor_K + 1e-12)
@@ -135,18 +155,27 @@ def example(wav_T: Floats, attack: Edit, content_id: int, speaker: int) -> Examp
 
 
 def z(evidence_NK: torch.Tensor, signs_NK: torch.Tensor) -> torch.Tensor:
-    """Return the correlation of the evidence with all signs; mean 0 and variance 1 for random ones."""
-    energy = (evidence_NK.square() * signs_NK.abs()).sum()
-    return (evidence_NK * signs_NK).sum() / torch.sqrt(energy + 1e-9)
+    """Return the correlation of the evidence, each band balanced, with all signs; mean 0 and variance 1 for
+    random ones."""
+    balanced_NK = balanced(evidence_NK * signs_NK.abs())
+    return (balanced_NK * signs_NK).sum() / torch.sqrt(balanced_NK.square().sum() + 1e-9)
+
+
+def balanced(evidence_NK: torch.Tensor) -> torch.Tensor:
+    """Return what `features.tile_features` makes of the reader's evidence: each band sums to zero."""
+    positive, negative = evidence_NK.clamp(min=0), evidence_NK.clamp(max=0)
+    for_K, against_K = positive.sum(dim=0), -negative.sum(dim=0)
+    lighter_K = torch.minimum(for_K, against_K)
+    return positive * (lighter_K / (for_K + 1e-9)) + negative * (lighter_K / (against_K + 1e-9))
 
 
 def examples(wavs: Iterable[Floats], num_earlier: int) -> Iterator[Example]:
     """Mark and attack every recording; the first `num_earlier` with the earlier depth too."""
     for speaker, wav_T in enumerate(wavs):
-        content_id = int(np.random.default_rng(9000 + speaker).integers(1 << payload.ID_BITS))
+        mark = Mark.of_speaker(speaker)
         for depth in [Depth(), *([EarlierDepth()] if speaker < num_earlier else [])]:
-            marked_T = marked(wav_T, content_id, depth)
-            yield from (example(marked_T, attack, content_id, speaker) for attack in ATTACKS)
+            marked_T = marked(wav_T, mark, depth)
+            yield from (example(marked_T, attack, mark, speaker) for attack in ATTACKS)
 
 
 def train(data: list[Example], steps: int, rate: float = 4e-3, batch: int = 10) -> Network:

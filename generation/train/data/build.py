@@ -5,9 +5,9 @@
 (1) the held-out sentences, (2) the vocabulary, (3) the recorded voice: every recording with its words, and
 copies of the training ones in other styles, (4) each synthesizer voice: the held-out sentences in shard 0,
 then training sentences, half of them neutral, until its hours are full, (5) more of a flite voice: sentences
-chosen for words that it has seldom said, (6) conversations. Everything is decided by hashes of names, so a run
-that was stopped goes on with the next shard, and more hours add shards to those there are; but (5) chooses by
-what (4) holds, so more hours of (4) need its shards, VOICE-rare-…, deleted.
+chosen for words that it has seldom said, (6) conversations. Everything is decided by hashes of names, so a
+run that was stopped goes on with the next shard, and more hours add shards to those there are. But (5)
+chooses by what (4) holds: for more hours of (4) delete the shards VOICE-rare-… first.
 """
 
 import json
@@ -179,9 +179,7 @@ def _fill(
     _fill_shards(out, speaker.voice, hours, jobs, note)
 
 
-def _fill_rare(
-    out: Path, speaker: Speaker, hours: float, texts: Texts, note: Callable[[str], None]
-) -> None:
+def _fill_rare(out: Path, speaker: Speaker, hours: float, texts: Texts, note: Callable[[str], None]) -> None:
     rows = cache.SpeechCache(out).select(Part.TRAIN, speaker.voice)
     said = [bare(row.text) for row in rows if not row.shard.startswith(_rare(speaker.voice))]
     chosen = rarely_said(texts.stream(speaker.voice), said)

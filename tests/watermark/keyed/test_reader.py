@@ -13,7 +13,7 @@ from tests.watermark.conftest import ASSETS
 from watermark import Detector, Outcome
 from watermark.keyed import features, reader
 from watermark.keyed.depth import Depth
-from watermark.train.reader import ATTACKS, Example, Network, example, marked, train, z
+from watermark.train.reader import ATTACKS, Example, Mark, Network, balanced, example, marked, train, z
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,10 +57,19 @@ def test_marks_made_before_the_reader_and_the_masking_are_read(detector: Detecto
         assert answer.payload == 0x0123456789AB
 
 
+def test_training_balances_the_bands_as_detection_does() -> None:
+    evidence = np.random.default_rng(3).standard_normal((200, 39), np.float32) + 0.3
+    ours = balanced(torch.from_numpy(evidence)).numpy()
+    assert np.allclose(ours, features._balanced(evidence), atol=1e-6)
+    assert np.abs(ours.sum(axis=0)).max() < 1e-3
+
+
 def test_training_finds_more_than_the_plain_weights(voices: dict[str, Floats]) -> None:
     attacks = [attack for attack in ATTACKS if attack.name in ("noise_12", "band")]
     data: list[Example] = [
-        example(marked(voices[name], 5, Depth()), attack, 5, speaker)
+        example(
+            marked(voices[name], Mark.of_speaker(speaker), Depth()), attack, Mark.of_speaker(speaker), speaker
+        )
         for speaker, name in enumerate(("amelia", "kerstin_1", "eltocino"))
         for attack in attacks
     ]
