@@ -16,7 +16,7 @@ as the trace of the product of the trellis's 64 transfer matrices, and Chernoff'
 bits and any code. It costs nothing: z is a bounded sum, and its bound lies about where the normal tail does.
 
 Source: Chernoff (1952), Ann. Math. Stat. 23(4); transfer matrices as in Lin & Costello, ch. 11.
-Not covered: marks whose pilot is not found; whether the mark was copied onto this audio, which only a
+Not covered: marks of which nothing is found; whether the mark was copied onto this audio, which only a
 comparison of the audio tells.
 """
 

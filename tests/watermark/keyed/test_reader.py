@@ -73,7 +73,7 @@ def test_training_finds_more_than_the_plain_weights(voices: dict[str, Floats]) -
         for speaker, name in enumerate(("amelia", "kerstin_1", "eltocino"))
         for attack in attacks
     ]
-    network = train(data[:4], steps=25, rate=1e-2, batch=4)
+    network = train(data[:4], steps=60, rate=1e-2, batch=4)
     for unseen in data[4:]:
         with torch.no_grad():
             learned = float(z(network(unseen.seen_NK8.float(), unseen.residual_NK), unseen.signs_NK))
