@@ -65,17 +65,17 @@ def test_training_balances_the_bands_as_detection_does() -> None:
 
 
 def test_training_finds_more_than_the_plain_weights(voices: dict[str, Floats]) -> None:
-    attacks = [attack for attack in ATTACKS if attack.name in ("noise_12", "band")]
+    attacks = [attack for attack in ATTACKS if attack.name in ("room_0.6", "band")]
     data: list[Example] = [
         example(
             marked(voices[name], Mark.of_speaker(speaker), Depth()), attack, Mark.of_speaker(speaker), speaker
         )
-        for speaker, name in enumerate(("amelia", "kerstin_1", "eltocino"))
+        for speaker, name in enumerate(("amelia", "kerstin_1", "kathleen_1", "krisgesling", "eltocino"))
         for attack in attacks
     ]
-    network = train(data[:4], steps=60, rate=1e-2, batch=4)
-    for unseen in data[4:]:
+    network = train(data[:8], steps=60, batch=4)
+    for unseen in data[8:]:
         with torch.no_grad():
             learned = float(z(network(unseen.seen_NK8.float(), unseen.residual_NK), unseen.signs_NK))
         assert unseen.plain_z > 5  # the tiles are cut where the mark is
-        assert learned > 1.02 * unseen.plain_z
+        assert learned > 1.3 * unseen.plain_z
