@@ -58,16 +58,16 @@ def likeness(average_MK: Floats) -> float:
     return max(float((average_MK * pilot).sum() / norm) for pilot, norm in zip(pilots, norms, strict=True))
 
 
-def aligned(planes: Floats) -> Floats:
-    """Return the sum of the planes [N, 128, 50], each turned to where it fits the sum of the pass before."""
+def turned(planes: Floats) -> Floats:
+    """Return the planes [N, 128, 50], each turned to where it fits the sum of the pass before."""
     spectra = np.fft.rfft(planes, axis=1)
     total: Floats = planes[0]
     for _ in range(_PASSES):
         products = np.conj(spectra) * np.fft.rfft(total, axis=0)
         rows = np.fft.irfft(products.sum(axis=2), PERIOD_TILES, axis=1).argmax(axis=1)
-        turned = [np.roll(plane, row, axis=0) for plane, row in zip(planes, rows, strict=True)]
-        total = np.asarray(np.sum(turned, axis=0), np.float32)
-    return total
+        fitted = np.stack([np.roll(plane, row, axis=0) for plane, row in zip(planes, rows, strict=True)])
+        total = np.asarray(fitted.sum(axis=0), np.float32)
+    return fitted
 
 
 def main() -> None:
@@ -86,7 +86,9 @@ def main() -> None:
     rows = {
         "same row for all": [likeness(np.sum(same[:n], axis=0)) for n in counts],
         "row drawn for each": [likeness(np.sum(drawn[:n], axis=0)) for n in counts],
-        "row drawn for each, files aligned": [likeness(aligned(np.stack(drawn[:n]))) for n in counts],
+        "row drawn for each, files aligned": [
+            likeness(turned(np.stack(drawn[:n])).sum(axis=0)) for n in counts
+        ],
     }
     cells = [[name, *(f"{value:.2f}" for value in values)] for name, values in rows.items()]
     print(table(["likeness of the average to the pilot", *(f"{n} files" for n in counts)], cells), flush=True)

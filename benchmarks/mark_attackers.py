@@ -3,10 +3,12 @@
     python -m benchmarks.mark_attackers --data CORPUS [--speakers 20] [--climbs 6]
 
 Each has our code and any number of marked files, never the key; each works on 10 s of a test speaker.
-(1) *Marks again* with a key of his own, once and three times. (2) *Subtracts*: averages what marked files of
-other speakers show, turned to where they fit each other (benchmarks/averaging.py), finds the place in the
-file at hand by correlation, and moves every tile of the average against its sign by as much as the embedder
-would and by twice that. Beside it the same with signs of nothing. (3) *Climbs*: asks only whether 5 s are
+(1) *Marks again* with a key of his own, once and three times. (2) *Subtracts*: turns what marked files of
+other speakers show to where they fit each other, and takes their mean, which is the pilot, and the directions
+in which they differ most, which are the bits of the codewords. He finds the place in the file at hand by
+correlation with the mean, moves every tile against the mean's sign by as much as the embedder would, and in
+the second variant against the mean and what the file shows in those directions. Beside it the same with signs
+of nothing. (3) *Climbs*: asks only whether 5 s are
 found, begins with white noise, and walks along that boundary towards the marked original; what he pays is
 what is left of the signal-to-noise ratio. Each step asks about random changes of all tiles and moves by those
 that lost the mark (HopSkipJump, Chen et al., 2020, with changes of tiles in place of samples). The detector
@@ -19,8 +21,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +44,9 @@ Found = Callable[[Floats], bool]
 
 KEY = averaging.KEY
 CONTENT_ID = 0x00C0FFEE0042
-NUM_FILES = (20, 100)
+NUM_FILES = (20, 100, 1000)
+_NUM_HOSTS = 200  # each is marked as often as is needed, every time with another payload
+_NUM_DIRECTIONS = 256
 QUESTIONS = (20, 300, 1000, 3000)
 _WINDOW = np.sqrt(np.hanning(WINDOW_SAMPLES + 1)[:-1]).astype(np.float32)
 _PROBES = 50  # in one step of a climb
@@ -68,28 +74,58 @@ def depths(wav_T: Floats) -> Floats:
     return Depth().of(features.band_power(wav_T))
 
 
-def carrier(num_files: int, root: Path) -> Floats:
-    """What aligned marked files of training speakers show together [128, 50], in standard deviations."""
+@dataclass(frozen=True)
+class Learned:
+    """What marked files taught: their mean [128, 50], and the directions in which they differ [D, 6400]."""
+
+    mean_MK: Floats
+    directions: Floats
+
+    @classmethod
+    def of(cls, planes: Floats) -> Self:
+        """From what each of N files shows [N, 128, 50], turned to fit and brought to one energy."""
+        mean_MK = planes.mean(axis=0)
+        differences = (planes - mean_MK).reshape(len(planes), -1)
+        _, _, directions = np.linalg.svd(differences, full_matrices=False)
+        return cls(mean_MK, directions[:_NUM_DIRECTIONS])
+
+    def shown_by(self, plane_MK: Floats) -> Floats:
+        """What a file shows of the codeword, as far as the directions tell."""
+        rest = (_one_energy(plane_MK) - self.mean_MK).ravel()
+        return np.asarray((self.directions @ rest) @ self.directions, np.float32).reshape(PERIOD_TILES, -1)
+
+
+def planes(num_files: int, root: Path) -> Floats:
+    """What marked files of training speakers show, turned to where they fit each other [N, 128, 50]."""
     rng = np.random.default_rng(2)
-    planes = []
-    for host_T in averaging.hosts(root, num_files):
+    wavs, shown = averaging.hosts(root, _NUM_HOSTS), []
+    for number in range(num_files):
         content_id = int(rng.integers(1 << ID_BITS))
-        planes.append(averaging.shown(host_T, content_id, geometry.first_row(KEY, content_id)))
-    average_MK = averaging.aligned(np.stack(planes))
-    return np.asarray(average_MK / average_MK.std(), np.float32)
+        row = geometry.first_row(KEY, content_id)
+        shown.append(_one_energy(averaging.shown(wavs[number % len(wavs)], content_id, row)))
+    return averaging.turned(np.stack(shown))
 
 
-def subtracted(wav_T: Floats, carrier_MK: Floats, strength: float) -> Floats:
-    """The file with its tiles moved against the carrier, where that fits best of all offsets."""
+def subtracted(wav_T: Floats, mean_MK: Floats, learned: Learned | None = None) -> Floats:
+    """The file with its tiles moved against the mean, where that fits best of all offsets; where `learned`
+    is given, also against what the file shows in its directions."""
     seen = features.tile_features(wav_T)
     fits = []
     for phase in range(TILE_FRAMES):
-        spectrum = np.conj(np.fft.rfft(fold(seen, phase), axis=0)) * np.fft.rfft(carrier_MK, axis=0)
+        spectrum = np.conj(np.fft.rfft(fold(seen, phase), axis=0)) * np.fft.rfft(mean_MK, axis=0)
         fits.append(np.fft.irfft(spectrum.sum(axis=1), PERIOD_TILES))
     phase, row = divmod(int(np.argmax(fits)), PERIOD_TILES)
+    carrier_MK = mean_MK / mean_MK.std()
+    if learned is not None:
+        codeword_MK = learned.shown_by(np.roll(fold(seen, phase), row, axis=0))
+        carrier_MK = carrier_MK + codeword_MK / codeword_MK.std()
     depth_FK = depths(wav_T)
     rows_F = ((np.arange(len(depth_FK)) - phase) // TILE_FRAMES + row) % PERIOD_TILES
-    return regained(wav_T, -strength * depth_FK * np.clip(carrier_MK[rows_F], -1, 1))
+    return regained(wav_T, -depth_FK * np.clip(carrier_MK[rows_F], -1, 1))
+
+
+def _one_energy(plane_MK: Floats) -> Floats:
+    return np.asarray(plane_MK / plane_MK.std(), np.float32)
 
 
 class Climb:
@@ -114,12 +150,12 @@ class Climb:
         size = float(np.linalg.norm(self._change_T))
         small = 0.3 * size / float(np.linalg.norm(probes[0]))
         lost = np.array([not self._is_found(self._change_T + small * probe) for probe in probes], np.float32)
-        direction_T = np.tensordot(lost - lost.mean(), probes, 1)
+        direction_T: Floats = (lost - lost.mean()) @ probes
         norm = float(np.linalg.norm(direction_T))
         if not norm:  # all answers were the same
             return
         for reach in (1.0, 0.5, 0.25, 0.1):
-            moved_T = self._change_T + np.float32(reach * size / norm) * direction_T
+            moved_T = np.asarray(self._change_T + reach * size / norm * direction_T, np.float32)
             if not self._is_found(moved_T):
                 moved_T = self._to_boundary(moved_T)
                 if np.linalg.norm(moved_T) < size:
@@ -215,11 +251,16 @@ def main() -> None:
 
     rows = [attacked("nothing", lambda wav_T: wav_T, marked, detector)]
     rows += [attacked(f"marked again, {n}x", partial(again, n), marked, detector) for n in (1, 3)]
-    carriers = {f"{n} files": carrier(n, root) for n in NUM_FILES} | {"signs of nothing": noise_MK}
-    for name, carrier_MK in carriers.items():
-        for strength in (1.0, 2.0):
-            attack = partial(subtracted, carrier_MK=carrier_MK, strength=strength)
-            rows.append(attacked(f"subtracted, {name}, {strength:g}x", attack, marked, detector))
+    rows.append(
+        attacked("subtracted, signs of nothing", partial(subtracted, mean_MK=noise_MK), marked, detector)
+    )
+    shown = planes(max(NUM_FILES), root)
+    for num in NUM_FILES:
+        learned = Learned.of(shown[:num])
+        mean = partial(subtracted, mean_MK=learned.mean_MK)
+        rows.append(attacked(f"subtracted, mean of {num} files", mean, marked, detector))
+        both = partial(mean, learned=learned)
+        rows.append(attacked(f"subtracted, mean and directions of {num}", both, marked, detector))
     print(table(["attack", "found, 10 s", "payload", "SI-SNR to the marked file, dB"], rows), flush=True)
     climbs = [
         _climb_row(wav_T[: 5 * SAMPLE_RATE_HZ], seed, detector)

@@ -68,7 +68,7 @@ def test_a_mark_without_its_pilot_is_read(
     layout = Layout.of(key)
     for name in ("kathleen_1", "eltocino"):
         marked_T = embedder.mark(voices[name][: 10 * 24_000], 24_000, payload=CONTENT_ID)
-        robbed_T = edits.apply(subtracted(marked_T, layout.pilot, 1.0), edit)
+        robbed_T = edits.apply(subtracted(marked_T, layout.pilot), edit)
         seen = features.tile_features(robbed_T)
         pilot_z = PilotSearch(layout).best(seen, 0, len(seen)).z
         answer = detector.detect(robbed_T, 24_000)
