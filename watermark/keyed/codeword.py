@@ -11,7 +11,8 @@ With the audio fixed and the signs random, S has mean M = sum_j e_j and variance
 exactly, where e_j and q_j are the sums of the tiles' squares and fourth powers: every product of two tiles
 of a bit has mean 0. As a sum over 256 bits it is close to a gamma variable of the same M and V, whose cube
 root is close to normal (Wilson and Hilferty, 1931): z, of which the tail is taken as of the pilot's.
-Dimension key: F frames, K bands, J coded bits, N tiles of a bit, O offsets of a phase.
+Dimension key: F frames, K bands, J coded bits, P phases, M rows of the period, H frequencies along them, O
+offsets of a phase.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from watermark.keyed.geometry import PERIOD_FRAMES, PERIOD_TILES, PILOT, TILE_FRAMES, Layout
+from watermark.keyed.geometry import PERIOD_FRAMES, PERIOD_TILES, TILE_FRAMES, Layout
 from watermark.keyed.search import WINDOW_FRAMES, Sync, every, fold
 from watermark.payload import CODED_BITS
 
 Floats = npt.NDArray[np.float32]
 
-_WINDOW_FRAMES = 2 * WINDOW_FRAMES  # 10 s; less says less, and each window costs 0.03 s
+_WINDOW_FRAMES = 2 * WINDOW_FRAMES  # 10 s; less says less, and each window costs 0.008 s
 
 
 def windows(num_frames: int) -> list[tuple[int, int]]:
@@ -34,36 +35,29 @@ def windows(num_frames: int) -> list[tuple[int, int]]:
 
 
 class CodewordSearch:
-    """The codeword tiles of one key, ready to be searched for."""
+    """The codeword tiles of one key, ready to be searched for: 13 MB."""
 
     def __init__(self, layout: Layout) -> None:
-        tiles = [np.argwhere(layout.role == j) for j in range(CODED_BITS)]
-        most = max(len(of_bit) for of_bit in tiles)
-        # Bits have 13 or 14 tiles; where one is missing, the first stands with a sign of zero.
-        self._row_JN, self._band_JN = (
-            np.array([np.resize(of_bit[:, axis], most) for of_bit in tiles]) for axis in (0, 1)
+        of_bit_JMK = layout.role == np.arange(CODED_BITS, dtype=layout.role.dtype)[:, None, None]
+        signed = np.where(of_bit_JMK, layout.sign, 0).astype(np.float32)
+        self._signs_HKJ, self._masks_HKJ = (
+            np.ascontiguousarray(np.fft.rfft(plane_JMK, axis=1).transpose(1, 2, 0), np.complex64)
+            for plane_JMK in (signed, np.abs(signed))
         )
-        given_JN = np.array([np.arange(most) < len(of_bit) for of_bit in tiles])
-        self._sign_JN = layout.sign[self._row_JN, self._band_JN] * given_JN
-        assert not (layout.role[self._row_JN, self._band_JN] == PILOT).any()
+        self._mask_HK1 = self._masks_HKJ.sum(axis=2, keepdims=True)
 
     def scores(self, features_FK: Floats, first_frame: int = 0) -> Floats:
         """Return z for every offset [512]: entry g is for `offset_frames` = g."""
-        by_frame = np.zeros(PERIOD_FRAMES, np.float32)
-        rows_O = np.arange(PERIOD_TILES)
-        for phase in range(TILE_FRAMES):
-            folded = fold(features_FK, phase, first_frame)
-            turned_OJN = folded[(self._row_JN - rows_O[:, None, None]) % PERIOD_TILES, self._band_JN]
-            tiles_OJN = turned_OJN * self._sign_JN
-            squares_OJN = tiles_OJN**2
-            energy_OJ = squares_OJN.sum(axis=2)
-            bits_OJ = tiles_OJN.sum(axis=2)
-            fourth_O = np.einsum("ojn,ojn->o", squares_OJN, squares_OJN)
-            mean_O = energy_OJ.sum(axis=1)
-            variance_O = 2 * ((energy_OJ**2).sum(axis=1) - fourth_O)
-            z_O = _cube_root_z((bits_OJ**2).sum(axis=1), mean_O, variance_O)
-            # As in search.py: frame 0 is frame 4 o - phase of a period that starts in row o.
-            by_frame[(TILE_FRAMES * rows_O - phase) % PERIOD_FRAMES] = z_O
+        tiles_PMK = np.stack([fold(features_FK, phase, first_frame) for phase in range(TILE_FRAMES)])
+        bits_OPJ = _at_offsets(tiles_PMK, self._signs_HKJ)
+        energy_OPJ = np.maximum(_at_offsets(tiles_PMK**2, self._masks_HKJ), 0)
+        fourth_OP = _at_offsets(tiles_PMK**4, self._mask_HK1)[..., 0]
+        variance_OP = 2 * ((energy_OPJ**2).sum(axis=2) - fourth_OP)
+        z_OP = _cube_root_z((bits_OPJ**2).sum(axis=2), energy_OPJ.sum(axis=2), variance_OP)
+        # As in search.py: frame 0 is frame 4 o - phase of a period that starts in row o.
+        offsets = (TILE_FRAMES * np.arange(PERIOD_TILES)[:, None] - np.arange(TILE_FRAMES)) % PERIOD_FRAMES
+        by_frame = np.empty(PERIOD_FRAMES, np.float32)
+        by_frame[offsets] = z_OP
         return by_frame
 
     def best(self, features_FK: Floats, first_frame: int, num_frames: int) -> Sync:
@@ -73,9 +67,15 @@ class CodewordSearch:
         return Sync(first_frame, num_frames, offset, float(z[offset]))
 
 
-def _cube_root_z(value_O: Floats, mean_O: Floats, variance_O: Floats) -> Floats:
+def _at_offsets(tiles_PMK: Floats, planes_HKJ: npt.NDArray[np.complex64]) -> Floats:
+    """Correlate the tiles of each phase with each plane, at all offsets in tiles [128, P, J]."""
+    spectrum_HPK = np.conj(np.fft.rfft(tiles_PMK, axis=1)).transpose(1, 0, 2)
+    return np.asarray(np.fft.irfft(spectrum_HPK @ planes_HKJ, PERIOD_TILES, axis=0), np.float32)
+
+
+def _cube_root_z(value: Floats, mean: Floats, variance: Floats) -> Floats:
     """Wilson and Hilferty for a gamma variable of this mean and variance; 0 where there is nothing."""
-    mean_O = np.maximum(mean_O, 1e-9)
-    spread_O = np.maximum(variance_O, 1e-12) / mean_O**2 / 9
-    z_O = (np.cbrt(value_O / mean_O) - (1 - spread_O)) / np.sqrt(spread_O)
-    return np.asarray(np.where(variance_O > 1e-9, z_O, 0.0), np.float32)
+    mean = np.maximum(mean, 1e-9)
+    spread = np.maximum(variance, 1e-12) / mean**2 / 9
+    z = (np.cbrt(value / mean) - (1 - spread)) / np.sqrt(spread)
+    return np.asarray(np.where(variance > 1e-9, z, 0.0), np.float32)

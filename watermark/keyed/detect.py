@@ -15,7 +15,7 @@ parts of one recording in another order; a track that stays unread gives its sof
 (7) with the payload known every tile is known: the spans are where tiles agree with it. Of an unread track
 only the pilot is known, 46 % of the tiles; `marked_off` does it again once the track is recognised.
 
-Cost: linear in the audio, about 0.007 of its duration on one core; where the pilot is not there, 0.03 s for
+Cost: linear in the audio, about 0.007 of its duration on one core; where the pilot is not there, 0.008 s for
 each 5 s of it, and 0.06 s for each window of (3), of which there are eight at most. Not covered: several
 warps in one file, of which the one found is read; a mark without a pilot at another speed or pitch.
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +84,6 @@ class KeyedDetector:
         self._key = key
         self._layout = Layout.of(key)
         self._search = PilotSearch(self._layout)
-        self._codewords = CodewordSearch(self._layout)
         self._resync = ResyncSearch(self._layout)
 
     def detect(self, wav_T: Floats) -> Detection:
@@ -143,6 +143,10 @@ class KeyedDetector:
                 for one, more in zip(scores, curve, strict=False)
             ]
         return replace(found, segments=tuple(spans.without_overlap(segments)), scores=tuple(scores))
+
+    @cached_property
+    def _codewords(self) -> CodewordSearch:
+        return CodewordSearch(self._layout)  # 0.1 s, and a mark whose pilot is found does not need it
 
     def _syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
