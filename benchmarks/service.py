@@ -3,11 +3,12 @@ N] [--load-seconds S]`.
 
 Three parts. (1) One request after the other on a warm server, from a client on the same machine:
 kathleen_1, its first 10 s, 24 kHz mono FLAC. (2) NUM_CLIENTS clients at once, each asking about a 5 s clip
-as soon as it has its last answer: detections a second, and how long each waits. (3) Where the time of one
-such detection goes, stage by stage, in this process without HTTP. Memory is the resident set of the server
-process, at rest and its highest, and beside it what its computing children (api/compute.py) share with
+as soon as it has its last answer: detections a second, and how long each waits. Half of the clips are marked,
+the others are of STRANGERS, who are not registered; the other recordings of tests/assets are. (3) Where the
+time of one of each goes, stage by stage, in this process without HTTP. Memory is the resident set of the
+server process, at rest and its highest, and beside it what its computing children (api/compute.py) share with
 nobody; PostgreSQL's processes are not in it, since their shared memory would be counted many times. Processor
-time is that of the server, its children and its decoders. Registered are the recordings of tests/assets.
+time is that of the server, its children and its decoders.
 Prints a table and writes benchmarks/results/service.json."""
 
 import argparse
@@ -47,6 +48,7 @@ NUM_CLIENTS = 16
 ROOM_FOR_ALL = {
     "EARMARK_MAX_WAITING": str(NUM_CLIENTS)
 }  # by default ten are admitted, and the others get a 503
+STRANGERS = ("amelia", "adocampo")
 _WARM_UP = 3
 
 
@@ -73,8 +75,8 @@ def _measure(client: httpx.Client, num_requests: int) -> dict[str, float]:
     original = encode(
         decode((ASSETS / "kathleen_1.flac").read_bytes()).wav_T[: 10 * SAMPLE_RATE_HZ], 24_000, "flac"
     )
-    for path in sorted(ASSETS.glob("*.flac")):
-        _post(client, "/v1/marks", path.read_bytes())
+    for data in _registered():
+        _post(client, "/v1/marks", data)
     marked = _post(client, "/v1/marks", original).content
     requests: dict[str, Callable[[], object]] = {
         "mark 10 s": lambda: _post(client, "/v1/marks", original),
@@ -102,14 +104,14 @@ def _post(client: httpx.Client, route: str, data: bytes) -> httpx.Response:
 
 
 def _under_load(client: httpx.Client, pid: int, seconds: float) -> dict[str, float]:
-    """(2) Marked and unmarked clips in turn; an answer that is no verdict ends the run with its error. An
-    unmarked one costs most: its mark is searched at every speed and pitch.
+    """(2) Marked and strange clips in turn; an answer that is no verdict ends the run with its error. A
+    strange one costs most: its mark is searched at every speed and pitch, its fingerprint at other pitches.
 
     Processor time is what other work on the machine does not change: its inverse, times the cores, is the
     most that an idle machine could do.
     """
     marked = [_post(client, "/v1/marks", _clip(name)).content for name in ("kathleen_1", "kerstin_1")]
-    clips = [marked[0], _clip("amelia"), marked[1], _clip("adocampo")]
+    clips = [marked[0], _clip(STRANGERS[0]), marked[1], _clip(STRANGERS[1])]
     end_s = time.monotonic() + seconds
 
     def ask(number: int) -> list[float]:
@@ -148,6 +150,10 @@ def _private_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
+def _registered() -> list[bytes]:
+    return [path.read_bytes() for path in sorted(ASSETS.glob("*.flac")) if path.stem not in STRANGERS]
+
+
 def _clip(name: str) -> bytes:
     wav_T = decode((ASSETS / f"{name}.flac").read_bytes()).wav_T
     return encode(wav_T[: 5 * SAMPLE_RATE_HZ], SAMPLE_RATE_HZ, "flac")
@@ -155,7 +161,7 @@ def _clip(name: str) -> bytes:
 
 def _stages(num_requests: int) -> dict[str, float]:
     """(3) Each stage is timed from outside; what is left is the rest."""
-    spent_s: dict[str, float] = {}
+    results: dict[str, float] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-bench-")))
         folder.chmod(0o711)  # PostgreSQL's account must pass through (api/demo/server.py)
@@ -163,8 +169,9 @@ def _stages(num_requests: int) -> dict[str, float]:
         torch.set_num_threads(service.settings.torch_threads)  # as `serve` does
         keep_freed_memory()
         marked = service.mark_file(_clip("kathleen_1")).data
-        for path in sorted(ASSETS.glob("*.flac")):
-            service.mark_file(path.read_bytes())
+        for data in _registered():
+            service.mark_file(data)
+        spent_s: dict[str, float] = {}
         for owner, name, stage in (
             (api.detection, "decode", "decode, in a child"),
             (Detector, "detect", "keyed mark"),
@@ -173,12 +180,14 @@ def _stages(num_requests: int) -> dict[str, float]:
             (Registry, "compare", "comparison with the named generation"),
         ):
             stack.enter_context(_measured(owner, name, stage, spent_s))
-        for _ in range(_WARM_UP):
-            service.detect(marked)
-        spent_s.clear()
-        total_s = sum(_timed(lambda: service.detect(marked)) for _ in range(num_requests))
-    spent_s["the rest"] = total_s - sum(spent_s.values())
-    return {f"5 s, marked: {stage}, mean s": seconds / num_requests for stage, seconds in spent_s.items()}
+        for kind, clip in (("marked", marked), ("a stranger", _clip(STRANGERS[1]))):
+            for _ in range(_WARM_UP):
+                service.detect(clip)
+            spent_s.clear()
+            total_s = sum(_timed(partial(service.detect, clip)) for _ in range(num_requests))
+            spent_s["the rest"] = total_s - sum(spent_s.values())
+            results |= {f"5 s, {kind}: {stage}, mean s": s / num_requests for stage, s in spent_s.items()}
+    return results
 
 
 @contextmanager
