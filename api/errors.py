@@ -15,7 +15,8 @@
     ├── RequestNameError       the Idempotency-Key does not fit
     ├── RequestConflict        the Idempotency-Key was used for another request
     ├── RequestAtWork          the request with this Idempotency-Key is being worked on
-    └── SecretFileError        the server's secret cannot be used; an operator must act
+    ├── SecretFileError        the server's secret cannot be used; an operator must act
+    └── MeasurementsError      the installation lacks the measured error rates; install it again
 
 Errors of the packages below carry no status; here each gets one, as an RFC 9457 problem.
 `audio.DecodeError` adds its typed `reason`. An exception that is not in the table is a fault of ours: a 500
@@ -132,6 +133,10 @@ class SecretFileError(ServiceError):
     """The file with the server's secret cannot be used as it is."""
 
 
+class MeasurementsError(ServiceError):
+    """The file with a detector's measured error rates is missing or damaged."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of problem: the stable code in its `type`, and its status."""
@@ -195,6 +200,7 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (RequestConflict, CONFLICT),
     (RequestAtWork, AT_WORK),
     (SecretFileError, INTERNAL),
+    (MeasurementsError, INTERNAL),
     (AudioFormatError, UNDECODABLE),
     (DecodeError, UNDECODABLE),
     (SignalError, UNDECODABLE),

@@ -12,6 +12,7 @@ import pytest
 
 from api import signing
 from api.errors import LOG_UNAVAILABLE
+from api.measured import FINGERPRINT, READER
 from registry import LogRefused, LogUnavailable, ProofRefused, Refusal
 from registry.log import Receipt
 from tests.api.conftest import Marked, Server, recording
@@ -127,8 +128,25 @@ def test_a_result_is_signed_and_names_the_release_of_its_detectors(
     assert entry is not None
     release = json.loads(entry.leaf)
     assert release["kind"] == "detector-release"
-    assert release["detectors"][1]["weights_sha256"] == server.service.registry.fingerprinter.weights_sha256
-    assert release["detectors"][1]["measured_false_alarms"]["num_negatives"] > 4_000
+    assert_says_what_judges(server, release["detectors"], result["evidence"])
+
+
+def assert_says_what_judges(server: Server, released: list[dict], evidence: list[dict]) -> None:
+    """Each detector whose p-value can decide: its weights, its threshold, and how often it errs."""
+    weights = {row["technique"]: row["detector"]["weights_sha256"] for row in evidence}
+    assert [one["technique"] for one in released] == ["watermark_keyed", "fingerprint"]
+    for one, path in zip(released, (READER, FINGERPRINT), strict=True):
+        assert one["weights_sha256"] == weights[one["technique"]] is not None
+        assert 0 < one["max_false_alarm_probability"] < 0.01
+        assert one["measured"] == json.loads(path.read_text())
+        assert len(one["measured"]["weights_sha256"]) == 64
+        assert sum(row["num_negatives"] for row in one["measured"]["false_alarms"]) > 5_000
+        found = {row["edit"]: (row["num_found"], row["num_clips"]) for row in one["measured"]["found"]}
+        assert {"identity", "opus_12k", "noise_10db"} <= set(found)
+        assert all(0 <= num_found <= num_clips >= 40 for num_found, num_clips in found.values())
+    assert released[0]["weights_sha256"] == server.service.detector.weights_sha256
+    assert released[1]["weights_sha256"] == server.service.registry.fingerprinter.weights_sha256
+    assert released[1]["measured_false_alarms"]["num_negatives"] > 4_000
 
 
 def members(value: object, path: tuple = ()) -> Iterator[tuple]:
