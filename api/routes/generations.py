@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from api import errors, export
 from api.export import ExportFormat
 from api.routes.access import KEY_KINDS, SCOPE_KINDS, WITHOUT_KEY_TOO, Auditor, Counted
-from api.routes.common import OpenService, problems
+from api.routes.common import OpenService, links_to_generation, problems
 from api.schemas import GenerationPage, GenerationRecord
 from registry import GenerationFilter, GenerationState
 
@@ -48,13 +48,25 @@ def _filter(
 
 Wanted = Annotated[GenerationFilter, Depends(_filter)]
 
+_PAGE_LINKS = {
+    "next page": {
+        "operationId": "list_generations",
+        "parameters": {"cursor": "$response.body#/next_cursor"},
+        "description": "Unless it is null.",
+    },
+    **links_to_generation("$response.body#/generations/0/generation_id"),
+}
+
 
 @router.get(
     "/v1/generations",
     operation_id="list_generations",
     summary="What was generated or marked, newest first",
     response_model=GenerationPage,
-    responses=problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *SCOPE_KINDS),
+    responses={
+        200: {"links": _PAGE_LINKS},
+        **problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *SCOPE_KINDS),
+    },
 )
 async def list_generations(
     service: OpenService,
@@ -105,7 +117,10 @@ async def export_generations(
     operation_id="get_generation",
     summary="The public facts of one generation",
     response_model=GenerationRecord,
-    responses=problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *KEY_KINDS),
+    responses={
+        200: {"links": {"proof": links_to_generation("$request.path.generation_id")["proof"]}},
+        **problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *KEY_KINDS),
+    },
     openapi_extra=WITHOUT_KEY_TOO,
 )
 async def get_generation(service: OpenService, _visitor: Counted, generation_id: UUID) -> GenerationRecord:

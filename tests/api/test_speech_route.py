@@ -1,6 +1,7 @@
 """POST /v1/generations over HTTP, with a tiny voice whose speech is noise."""
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -97,6 +98,15 @@ def test_speech_leaves_while_it_is_made(speaking: Speaking) -> None:
         for _ in chunks:
             pass
     assert speaking.newest()[0].state is GenerationState.COMPLETE
+
+
+def test_the_proof_of_what_was_said_is_there_when_it_is_asked_for(speaking: Speaking) -> None:
+    """The log signs while somebody waits for it, and nobody waits for the end of a stream: the proof was 503
+    until somebody else had something said."""
+    said = speaking.client.post(PATH, json={"text": "Hello."})
+    answer = speaking.client.get(f"/v1/log/proof/{said.headers['Earmark-Generation-Id']}")
+    assert answer.status_code == 200, answer.text
+    assert json.loads(Receipt.parse(answer.content).leaf)["event"] == "finished"
 
 
 def test_who_leaves_leaves_an_aborted_row_that_is_found_and_the_voice_is_free(speaking: Speaking) -> None:
