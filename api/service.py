@@ -20,7 +20,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from api import detection, marking, releases, signing
+from api import detection, listing, marking, releases, signing
 from api.access.accounts import Accounts, Visitor
 from api.access.budget import NearDuplicates
 from api.access.certainty import present
@@ -30,10 +30,10 @@ from api.evidence import software_version
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.recognition import IssuedMarks
-from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
+from api.schemas import Detection, GenerationPage, GenerationRecord, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
-from registry import GenerationFilter, LogUnavailable, NewGeneration, Registry, RegistryError
+from registry import GenerationFilter, NewGeneration, Registry, RegistryError
 from registry.log import LogFiles
 from watermark import Detector, Embedder, Key, load_public
 
@@ -157,20 +157,9 @@ class Service:
         """One page of at most `limit`, newest first, after the generation `after`. Raises
         UnknownGeneration."""
         found = self.registry.generations(limit, after, wanted)
-        standing = self.registry.standing([generation.generation_id for generation in found])
-        rows = [ListedGeneration.of(one, standing[one.generation_id]) for one in found]
-        if receipts:
-            rows = [row.model_copy(update={"receipt": self._receipt(row)}) for row in rows]
+        rows = listing.listed(self.registry, found, receipts=receipts)
         is_last = len(found) < limit
         return GenerationPage(generations=rows, next_cursor=None if is_last else found[-1].generation_id)
-
-    def _receipt(self, row: ListedGeneration) -> str | None:
-        if row.log_index is None:
-            return None
-        try:
-            return self.registry.log.receipt(row.generation_id).without_salt().encode().decode()
-        except LogUnavailable:  # it got its index, and the tree is about to be signed
-            return None
 
     def readiness(self, chat: str = "off", voice: str = "off") -> Readiness:
         """Whether each part works now: the database answers, the index is replayed, the disk has room.

@@ -47,6 +47,7 @@ def _filter(
 
 
 Wanted = Annotated[GenerationFilter, Depends(_filter)]
+Receipts = Annotated[bool, Query(description="Also the proof of each row's log entry.")]
 
 _PAGE_LINKS = {
     "next page": {
@@ -74,7 +75,7 @@ async def list_generations(
     wanted: Wanted,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    receipts: Annotated[bool, Query(description="Also the proof of each row's log entry.")] = False,
+    receipts: Receipts = False,
 ) -> GenerationPage:
     """Needs a key with the scope `audit`. What is begun between two pages shifts none of them. A receipt is
     checked offline with `earmark log verify`."""
@@ -95,15 +96,20 @@ async def list_generations(
     },
 )
 async def export_generations(
-    service: OpenService, _auditor: Auditor, wanted: Wanted, form: ExportFormat = ExportFormat.JSONL
+    service: OpenService,
+    _auditor: Auditor,
+    wanted: Wanted,
+    form: ExportFormat = ExportFormat.JSONL,
+    receipts: Receipts = False,
 ) -> StreamingResponse:
     """The header Earmark-Num-Generations says how many rows come, so that a client can show progress, and can
-    tell that a file is whole: an answer has begun when the database goes away, and then ends early."""
+    tell that a file is whole: an answer has begun when the database goes away, and then ends early. The
+    column `receipt` is there when receipts are asked for."""
     num_rows = await to_thread.run_sync(service.registry.count_generations, wanted)
-    pages = export.pages(service.registry, wanted)
+    pages = export.pages(service.registry, wanted, receipts=receipts)
 
     async def text() -> AsyncIterator[str]:
-        yield export.header(form)
+        yield export.header(form, receipts=receipts)
         while (page := await to_thread.run_sync(next, pages, None)) is not None:
             yield export.lines(page, form)
 
