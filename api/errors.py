@@ -167,7 +167,13 @@ UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The au
 NO_VOICE = Kind("no-voice", HTTPStatus.NOT_FOUND, "This server has no voice")
 UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
 BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
-UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
+UNAVAILABLE = Kind(
+    "unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "A part of the service is away",
+    retry=True,
+    detail="a part of the service does not answer: try again",  # the error names the database's host and user
+)
 INVALID_KEY = Kind("invalid-key", HTTPStatus.UNAUTHORIZED, "The API key is not valid")
 MISSING_KEY = Kind("missing-key", HTTPStatus.UNAUTHORIZED, "An API key is needed")
 MISSING_SCOPE = Kind("missing-scope", HTTPStatus.FORBIDDEN, "The API key is not good for this")
