@@ -24,7 +24,7 @@ RUN useradd --system --uid 10001 --home-dir /nonexistent --shell /usr/sbin/nolog
  && install -d -m 0700 -o earmark -g earmark /data
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 EARMARK_DATA_DIR=/data
-USER earmark
+USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000

@@ -15,7 +15,8 @@
     ├── RequestNameError       the Idempotency-Key does not fit
     ├── RequestConflict        the Idempotency-Key was used for another request
     ├── RequestAtWork          the request with this Idempotency-Key is being worked on
-    └── SecretFileError        the server's secret cannot be used; an operator must act
+    ├── SecretFileError        the server's secret cannot be used; an operator must act
+    └── MeasurementsError      the installation lacks the measured error rates; install it again
 
 Errors of the packages below carry no status; here each gets one, as an RFC 9457 problem.
 `audio.DecodeError` adds its typed `reason`. An exception that is not in the table is a fault of ours: a 500
@@ -132,6 +133,10 @@ class SecretFileError(ServiceError):
     """The file with the server's secret cannot be used as it is."""
 
 
+class MeasurementsError(ServiceError):
+    """The file with a detector's measured error rates is missing or damaged."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of problem: the stable code in its `type`, and its status."""
@@ -162,7 +167,13 @@ UNDECODABLE = Kind("undecodable-audio", HTTPStatus.UNPROCESSABLE_ENTITY, "The au
 NO_VOICE = Kind("no-voice", HTTPStatus.NOT_FOUND, "This server has no voice")
 UNKNOWN_GENERATION = Kind("unknown-generation", HTTPStatus.NOT_FOUND, "There is no such generation")
 BUSY = Kind("busy", HTTPStatus.SERVICE_UNAVAILABLE, "The service is busy", retry=True)
-UNAVAILABLE = Kind("unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the service is away", retry=True)
+UNAVAILABLE = Kind(
+    "unavailable",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "A part of the service is away",
+    retry=True,
+    detail="a part of the service does not answer: try again",  # the error names the database's host and user
+)
 INVALID_KEY = Kind("invalid-key", HTTPStatus.UNAUTHORIZED, "The API key is not valid")
 MISSING_KEY = Kind("missing-key", HTTPStatus.UNAUTHORIZED, "An API key is needed")
 MISSING_SCOPE = Kind("missing-scope", HTTPStatus.FORBIDDEN, "The API key is not good for this")
@@ -195,6 +206,7 @@ TABLE: tuple[tuple[type[Exception], Kind], ...] = (
     (RequestConflict, CONFLICT),
     (RequestAtWork, AT_WORK),
     (SecretFileError, INTERNAL),
+    (MeasurementsError, INTERNAL),
     (AudioFormatError, UNDECODABLE),
     (DecodeError, UNDECODABLE),
     (SignalError, UNDECODABLE),

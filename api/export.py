@@ -1,21 +1,22 @@
 """Every generation that a filter names, as CSV or JSON Lines, a page at a time: `earmark export` and
 `GET /v1/generations/export`.
 
-JSON Lines is what `GET /v1/generations/{id}` answers, one object a line. CSV has the same columns; a text
-that a spreadsheet would take for a formula gets an apostrophe before it (CWE-1236). Newest first. What is
+JSON Lines is what `GET /v1/generations/{id}` answers, one object a line; where receipts are asked for, each
+also has `receipt`, as a row of `GET /v1/generations` has it. CSV has the same columns; a text that a
+spreadsheet would take for a formula gets an apostrophe before it (CWE-1236). Newest first. What is
 begun while the export runs is not in it; what was there at its start is there once, whatever its state is
 by then."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from api.schemas import GenerationRecord
+from api import listing
+from api.schemas import GenerationRecord, ListedGeneration
 from registry import GenerationFilter, Registry
 
 PAGE = 500
-COLUMNS = tuple(GenerationRecord.model_fields)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -29,26 +30,33 @@ class ExportFormat(StrEnum):
 MEDIA_TYPES = {ExportFormat.CSV: "text/csv; charset=utf-8", ExportFormat.JSONL: "application/jsonl"}
 
 
-def pages(registry: Registry, wanted: GenerationFilter) -> Iterator[list[GenerationRecord]]:
-    """Each page as records; blocks on the database for each. Raises DatabaseUnavailable."""
+def columns(receipts: bool) -> tuple[str, ...]:
+    """There is no column for receipts where none are asked for."""
+    return tuple((ListedGeneration if receipts else GenerationRecord).model_fields)
+
+
+def pages(
+    registry: Registry, wanted: GenerationFilter, *, receipts: bool = False
+) -> Iterator[Sequence[GenerationRecord]]:
+    """Each page as records, with `receipts` as listed generations; blocks on the database for each. Raises
+    DatabaseUnavailable; with receipts LogDamaged, too."""
     after = None
     while found := registry.generations(PAGE, after, wanted):
-        standing = registry.standing([generation.generation_id for generation in found])
-        yield [GenerationRecord.of(one, standing[one.generation_id]) for one in found]
+        yield listing.listed(registry, found, receipts=True) if receipts else listing.records(registry, found)
         after = found[-1].generation_id
 
 
-def header(form: ExportFormat) -> str:
+def header(form: ExportFormat, *, receipts: bool = False) -> str:
     """What comes before the first row."""
-    return _csv_lines([list(COLUMNS)]) if form is ExportFormat.CSV else ""
+    return _csv_lines([list(columns(receipts))]) if form is ExportFormat.CSV else ""
 
 
-def lines(records: list[GenerationRecord], form: ExportFormat) -> str:
+def lines(records: Sequence[GenerationRecord], form: ExportFormat) -> str:
     """One page as text, each row with its line end."""
     if form is ExportFormat.JSONL:
         return "".join(record.model_dump_json() + "\n" for record in records)
     rows = [record.model_dump(mode="json") for record in records]
-    return _csv_lines([[_cell(row[column]) for column in COLUMNS] for row in rows])
+    return _csv_lines([[_cell(value) for value in row.values()] for row in rows])
 
 
 def _csv_lines(rows: list[list[str]]) -> str:

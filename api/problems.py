@@ -132,6 +132,8 @@ def install(app: FastAPI, retry_after_s: int, metrics: Metrics, routes: Sequence
         kind = errors.kind_of(exc)
         if kind is errors.INTERNAL:
             raise exc  # to Edge, which logs it
+        if kind.detail is not None:
+            log.warning("%s: %s", kind.code, exc)
         wait_s = exc.retry_after_s if isinstance(exc, errors.TooManyRequests) else retry_after_s
         return answer(request, kind, kind.detail or str(exc), errors.extensions_of(exc), wait_s)
 

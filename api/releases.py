@@ -1,9 +1,9 @@
 """Log which detectors judge from here on: an old verdict can be understood only with the detector of its day.
 
 When the detectors that this version ships differ from those of the newest `detector-release` entry, one more
-is logged: names, versions, hashes of weights, thresholds of agreement, and the rates that were measured on
-real negatives. Each result carries the index of that entry. Two processes that start at once may both log the
-same release; either index is right.
+is logged: names, versions, hashes of weights, thresholds of agreement, and how often each was measured to err
+(api/measured.py): a new measurement is a new entry, too. Each result carries the index of that entry. Two
+processes that start at once may both log the same release; either index is right.
 """
 
 import json
@@ -11,7 +11,8 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from api import agreement
+from api import agreement, measured
+from api.measured import Measured
 from api.schemas import Detection, Technique
 from registry import Registry, RegistryError
 from registry.log import Kind
@@ -53,7 +54,8 @@ def stamped(detection: Detection, log_index: int | None) -> Detection:
 
 
 def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
-    """What a release is: everything that decides between two verdicts, and how often chance passes."""
+    """What a release is: everything that decides between two verdicts, how often chance passes, and how much
+    is missed."""
     null, fingerprinter = Null.load(), registry.fingerprinter
     public = [_public(detector.public)] if detector.public else []
     return {
@@ -66,6 +68,7 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
                 "weights_sha256": detector.weights_sha256,
                 "max_false_alarm_probability": MAX_FALSE_ALARM_PROBABILITY,
                 "max_false_name_probability": issued.MAX_FALSE_ALARM_PROBABILITY,
+                "measured": Measured.load(measured.READER).as_json(),
             },
             *public,
             {
@@ -79,6 +82,7 @@ def describe(registry: Registry, detector: Detector) -> dict[str, Any]:
                     "num_negatives": null.num_negatives,
                     "share_below_p": dict(null.share_below_p),
                 },
+                "measured": Measured.load(measured.FINGERPRINT).as_json(),
             },
         ],
         "agreement": {

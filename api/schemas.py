@@ -65,7 +65,7 @@ class UrlInput(_Model):
 class SpeechText(_Model):
     """What a server is asked to say, and how."""
 
-    text: str = Field(min_length=1, max_length=20_000, description="English.")
+    text: str = Field(min_length=1, max_length=20_000, description="English.", examples=["Good morning."])
     style: str | None = Field(None, max_length=100, description="null: the voice's usual one.")
     voice: str | None = Field(None, max_length=100, description="null: the usual one.")
     seed: int | None = Field(None, ge=0, lt=2**53, description="Says it again in the same way.")

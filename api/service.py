@@ -9,8 +9,6 @@ Safe to call from several threads. Everything here blocks; whoever has an event 
 thread. Not here: HTTP, limits on concurrency (`api.workers`).
 """
 
-import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +18,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from api import detection, marking, releases, signing
+from api import detection, listing, marking, readiness, releases, signing
 from api.access.accounts import Accounts, Visitor
 from api.access.budget import NearDuplicates
 from api.access.certainty import present
@@ -30,14 +28,12 @@ from api.evidence import software_version
 from api.marked_stream import MarkedStream
 from api.marking import MarkedFile, Origin
 from api.recognition import IssuedMarks
-from api.schemas import Detection, GenerationPage, GenerationRecord, ListedGeneration, Readiness
+from api.schemas import Detection, GenerationPage, GenerationRecord, Readiness
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, DecodeLimits
-from registry import GenerationFilter, LogUnavailable, NewGeneration, Registry, RegistryError
+from registry import GenerationFilter, NewGeneration, Registry
 from registry.log import LogFiles
 from watermark import Detector, Embedder, Key, load_public
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -157,53 +153,14 @@ class Service:
         """One page of at most `limit`, newest first, after the generation `after`. Raises
         UnknownGeneration."""
         found = self.registry.generations(limit, after, wanted)
-        standing = self.registry.standing([generation.generation_id for generation in found])
-        rows = [ListedGeneration.of(one, standing[one.generation_id]) for one in found]
-        if receipts:
-            rows = [row.model_copy(update={"receipt": self._receipt(row)}) for row in rows]
+        rows = listing.listed(self.registry, found, receipts=receipts)
         is_last = len(found) < limit
         return GenerationPage(generations=rows, next_cursor=None if is_last else found[-1].generation_id)
 
-    def _receipt(self, row: ListedGeneration) -> str | None:
-        if row.log_index is None:
-            return None
-        try:
-            return self.registry.log.receipt(row.generation_id).without_salt().encode().decode()
-        except LogUnavailable:  # it got its index, and the tree is about to be signed
-            return None
-
     def readiness(self, chat: str = "off", voice: str = "off") -> Readiness:
-        """Whether each part works now: the database answers, the index is replayed, the disk has room.
-
-        The key was loaded, or the service would not be open. `chat` is what whoever holds the model says of
-        it: "ok", "off" when there is none, or what is wrong; `voice` the same of what says texts.
-        """
-        checks = {
-            "key": "ok",
-            "database": "ok",
-            "index": "ok",
-            "log": "ok",
-            "disk": "ok",
-            "chat": chat,
-            "voice": voice,
-        }
-        try:
-            self.registry.generations(limit=1)
-        except RegistryError as exc:
-            checks["database"] = str(exc)
-        try:
-            self.registry.index.catch_up()
-        except RegistryError as exc:
-            checks["index"] = str(exc)
-        try:
-            self.registry.log.checkpoint()
-            self.registry.log.signer.last_signed()
-        except RegistryError as exc:
-            log.warning("the transparency log does not work: %s", exc)
-            checks["log"] = "it takes no entries: the service's own log says why"
-        folder = self.settings.data_dir if self.settings.data_dir.is_dir() else self.settings.key_path.parent
-        if shutil.disk_usage(folder).free < self.settings.min_free_disk_bytes:
-            checks["disk"] = f"less than {self.settings.min_free_disk_bytes / 1e6:.0f} MB are free"
+        """Whether each part works now (api/readiness.py). `chat` is what whoever holds the model says of it:
+        "ok", "off" when there is none, or what is wrong; `voice` the same of what says texts."""
+        checks = {**readiness.checks(self), "chat": chat, "voice": voice}
         ready = all(value in ("ok", "off") for value in checks.values())
         return Readiness(status="ready" if ready else "not ready", checks=checks)
 

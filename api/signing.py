@@ -46,7 +46,8 @@ def check(result: dict[str, Any], keys: tuple[VerifierKey, ...]) -> VerifierKey:
             if not key.verifies(_signed(result), signature.signature):
                 raise ProofRefused(Refusal.BAD_SIGNATURE, f"{key.name} did not sign this: it was changed")
             return key
-    raise ProofRefused(Refusal.UNSIGNED, f"it is signed by {signature.name}, whom you do not trust")
+    # Quoted: a stranger's JSON may name half of a surrogate pair, or what moves a terminal's cursor.
+    raise ProofRefused(Refusal.UNSIGNED, f"it is signed by {signature.name!r}, whom you do not trust")
 
 
 def _signed(result: dict[str, Any]) -> bytes:

@@ -10,6 +10,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from api.cli.main import build_parser
 
@@ -205,6 +207,21 @@ def test_what_is_installed_is_what_is_pinned() -> None:
         if installed != pinned:
             wrong[name] = f"{installed}, pinned {pinned}"
     assert not wrong
+
+
+FIXED_IN = {"starlette": "1.3.1", "python-multipart": "0.0.27"}
+"""What parses strangers' requests: the first versions without the holes that pyproject.toml names."""
+
+
+@pytest.mark.parametrize("name", FIXED_IN)
+def test_what_is_installed_is_above_a_floor_without_known_holes(name: str) -> None:
+    """constraints.txt pins one version; who installs without it gets any that pyproject.toml allows."""
+    requirements = map(Requirement, PROJECT["project"]["dependencies"])
+    (specifier,) = [one.specifier for one in requirements if _normal(one.name) == name]
+    (floor,) = [Version(one.version) for one in specifier if one.operator == ">="]
+    assert floor >= Version(FIXED_IN[name])
+    assert specifier.contains(importlib.metadata.version(name))
+    assert specifier.contains(_pins()[name])
 
 
 # packages

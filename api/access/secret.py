@@ -46,6 +46,11 @@ class ServerSecret:
                 _create(path)
             except OSError as exc:
                 raise SecretFileError(f"the server's secret {path} cannot be written: {exc}") from exc
+        return cls.load(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises SecretFileError when it is missing, damaged, or can be read by other users."""
         return cls(_read(path))
 
 

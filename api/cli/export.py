@@ -27,6 +27,9 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="default: %(default)s")
     add_filters(parser)
+    parser.add_argument(
+        "--receipts", action="store_true", help="also the proof of each one's log entry, without its salt"
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,8 +58,8 @@ def _write(args: argparse.Namespace, out: TextIO) -> None:
     form = ExportFormat(args.format)
     with open_registry(args) as registry, Progress("exporting") as progress:
         total, done = registry.count_generations(chosen), 0
-        out.write(export.header(form))
-        for page in export.pages(registry, chosen):
+        out.write(export.header(form, receipts=args.receipts))
+        for page in export.pages(registry, chosen, receipts=args.receipts):
             out.write(export.lines(page, form))
             done += len(page)
             progress.draw(done, max(total, done))

@@ -55,6 +55,18 @@ ISSUED_HEADERS: dict[str, Any] = {
 }
 """Of every answer that is marked audio, as the document describes them."""
 
+
+def links_to_generation(where: str) -> dict[str, Any]:
+    """OpenAPI links from an answer that names a generation: its facts, and its proof. `where`: a runtime
+    expression for the id."""
+    return {
+        "facts": {"operationId": "get_generation", "parameters": {"generation_id": where}},
+        "proof": {"operationId": "get_proof", "parameters": {"generation_id": where}},
+    }
+
+
+ISSUED_LINKS = links_to_generation("$response.header.Earmark-Generation-Id")
+
 UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,

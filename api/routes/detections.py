@@ -6,11 +6,24 @@ from fastapi import APIRouter, Query, Request
 
 from api import errors
 from api.routes.access import KEY_KINDS, WITHOUT_KEY_TOO, Counted
-from api.routes.common import UPLOAD_KINDS, UPLOAD_OR_URL, OpenService, problems, with_upload_or_url
+from api.routes.common import (
+    UPLOAD_KINDS,
+    UPLOAD_OR_URL,
+    OpenService,
+    links_to_generation,
+    problems,
+    with_upload_or_url,
+)
 from api.schemas import Detection
 from api.waveform import MAX_PEAKS
 
 router = APIRouter(tags=["detections"])
+
+_LINKS = {
+    "check": {"operationId": "check_detection", "requestBody": "$response.body"},
+    **links_to_generation("$response.body#/generation/generation_id"),
+}
+"""The last two when it is attributed to a generation."""
 
 
 @router.post(
@@ -18,7 +31,7 @@ router = APIRouter(tags=["detections"])
     operation_id="create_detection",
     summary="Tell whether audio came from here",
     response_model=Detection,
-    responses=problems(*UPLOAD_KINDS, errors.NOT_FETCHED, *KEY_KINDS),
+    responses={200: {"links": _LINKS}, **problems(*UPLOAD_KINDS, errors.NOT_FETCHED, *KEY_KINDS)},
     openapi_extra=UPLOAD_OR_URL | WITHOUT_KEY_TOO,
 )
 async def create_detection(

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator
 from api import errors, export
 from api.export import ExportFormat
 from api.routes.access import KEY_KINDS, SCOPE_KINDS, WITHOUT_KEY_TOO, Auditor, Counted
-from api.routes.common import OpenService, problems
+from api.routes.common import OpenService, links_to_generation, problems
 from api.schemas import GenerationPage, GenerationRecord
 from registry import GenerationFilter, GenerationState
 
@@ -47,6 +47,16 @@ def _filter(
 
 
 Wanted = Annotated[GenerationFilter, Depends(_filter)]
+Receipts = Annotated[bool, Query(description="Also the proof of each row's log entry.")]
+
+_PAGE_LINKS = {
+    "next page": {
+        "operationId": "list_generations",
+        "parameters": {"cursor": "$response.body#/next_cursor"},
+        "description": "Unless it is null.",
+    },
+    **links_to_generation("$response.body#/generations/0/generation_id"),
+}
 
 
 @router.get(
@@ -54,7 +64,10 @@ Wanted = Annotated[GenerationFilter, Depends(_filter)]
     operation_id="list_generations",
     summary="What was generated or marked, newest first",
     response_model=GenerationPage,
-    responses=problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *SCOPE_KINDS),
+    responses={
+        200: {"links": _PAGE_LINKS},
+        **problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *SCOPE_KINDS),
+    },
 )
 async def list_generations(
     service: OpenService,
@@ -62,7 +75,7 @@ async def list_generations(
     wanted: Wanted,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
-    receipts: Annotated[bool, Query(description="Also the proof of each row's log entry.")] = False,
+    receipts: Receipts = False,
 ) -> GenerationPage:
     """Needs a key with the scope `audit`. What is begun between two pages shifts none of them. A receipt is
     checked offline with `earmark log verify`."""
@@ -83,15 +96,20 @@ async def list_generations(
     },
 )
 async def export_generations(
-    service: OpenService, _auditor: Auditor, wanted: Wanted, form: ExportFormat = ExportFormat.JSONL
+    service: OpenService,
+    _auditor: Auditor,
+    wanted: Wanted,
+    form: ExportFormat = ExportFormat.JSONL,
+    receipts: Receipts = False,
 ) -> StreamingResponse:
     """The header Earmark-Num-Generations says how many rows come, so that a client can show progress, and can
-    tell that a file is whole: an answer has begun when the database goes away, and then ends early."""
+    tell that a file is whole: an answer has begun when the database goes away, and then ends early. The
+    column `receipt` is there when receipts are asked for."""
     num_rows = await to_thread.run_sync(service.registry.count_generations, wanted)
-    pages = export.pages(service.registry, wanted)
+    pages = export.pages(service.registry, wanted, receipts=receipts)
 
     async def text() -> AsyncIterator[str]:
-        yield export.header(form)
+        yield export.header(form, receipts=receipts)
         while (page := await to_thread.run_sync(next, pages, None)) is not None:
             yield export.lines(page, form)
 
@@ -105,7 +123,10 @@ async def export_generations(
     operation_id="get_generation",
     summary="The public facts of one generation",
     response_model=GenerationRecord,
-    responses=problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *KEY_KINDS),
+    responses={
+        200: {"links": {"proof": links_to_generation("$request.path.generation_id")["proof"]}},
+        **problems(errors.UNKNOWN_GENERATION, errors.INVALID, errors.UNAVAILABLE, *KEY_KINDS),
+    },
     openapi_extra=WITHOUT_KEY_TOO,
 )
 async def get_generation(service: OpenService, _visitor: Counted, generation_id: UUID) -> GenerationRecord:

@@ -26,8 +26,9 @@ async def get_liveness() -> Alive:
     responses={503: {"model": Readiness, "description": "A part does not work; `checks` says which"}},
 )
 async def get_readiness(request: Request, service: OpenService, response: Response) -> Readiness:
-    """The database answers, the index is replayed, the key is loaded, the disk has room, and the model
-    speaks; without a model `chat` is "off" and without a voice `voice`, which is no failure."""
+    """The key files are those in use, the database answers, the index is replayed, the log takes entries, the
+    disk has room, and the model speaks; without a model `chat` is "off" and without a voice `voice`, which is
+    no failure."""
     room: Room | None = request.app.state.room
     readiness = await to_thread.run_sync(
         service.readiness, room.state if room else "off", "ok" if request.app.state.booth else "off"

@@ -3,23 +3,26 @@
 Checkpoint and tiles are what any tlog client reads; whoever has them needs nothing else of ours. Public, as a
 log has to be. A proof that is asked for here carries no salt: only who received the audio got that."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from anyio import to_thread
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from api import errors, signing
 from api.routes.access import KEY_KINDS, WITHOUT_KEY_TOO, Counted
 from api.routes.common import OpenService, problems
 from api.schemas import SignatureCheck
 from api.upload import read_json_bytes
-from registry import LogDamaged, ProofRefused
+from registry import LogDamaged, LogUnavailable, ProofRefused
+from registry.log import Receipt, TransparencyLog
 from registry.log.tiles import is_tile_path
 
 router = APIRouter(tags=["log"])
 
+TILE_EXAMPLES = ["entries/000", "0/000", "0/000.p/1"]  # of any log with 256 entries
 MAX_RESULT_BYTES = 1_000_000  # a result has some 3 to 20 kB
+PROOF_WAIT_S = 2.0  # a batch takes 0.1 to 0.3 s
 _IMMUTABLE = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -62,7 +65,10 @@ async def get_log_key(service: OpenService) -> Response:
         **problems(errors.NOT_FOUND, errors.LOG_UNAVAILABLE),
     },
 )
-async def get_tile(service: OpenService, path: str) -> Response:
+async def get_tile(
+    service: OpenService,
+    path: Annotated[str, Path(examples=TILE_EXAMPLES)],
+) -> Response:
     """`LEVEL/NUMBER[.p/WIDTH]` or `entries/NUMBER[.p/WIDTH]`; a number is in groups of three: `x001/234`."""
     name = f"tile/{path}"
     if not is_tile_path(name):
@@ -93,8 +99,17 @@ async def get_tile(service: OpenService, path: str) -> Response:
 )
 async def get_proof(service: OpenService, _visitor: Counted, generation_id: UUID) -> Response:
     """Of its newest entry, under the newest checkpoint, without the salt of its commitments."""
-    receipt = await to_thread.run_sync(service.registry.log.receipt, generation_id)
+    receipt = await to_thread.run_sync(_receipt, service.registry.log, generation_id)
     return Response(receipt.without_salt().encode(), media_type="text/plain; charset=utf-8")
+
+
+def _receipt(log: TransparencyLog, generation_id: UUID) -> Receipt:
+    """Speech that was streamed is over before its last entry is signed, and nobody waits for that one: who
+    asks for it does, and the log signs while somebody waits."""
+    try:
+        return log.receipt(generation_id)
+    except LogUnavailable:
+        return log.wait(generation_id, PROOF_WAIT_S)
 
 
 @router.post(

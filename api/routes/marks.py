@@ -10,6 +10,7 @@ from api.marking import ORIGIN_TEXT, MarkedFile, Origin
 from api.routes.access import SCOPE_KINDS, Marker
 from api.routes.common import (
     ISSUED_HEADERS,
+    ISSUED_LINKS,
     UPLOAD,
     UPLOAD_KINDS,
     OpenService,
@@ -29,6 +30,7 @@ _MARKED = {
     "description": "The marked audio, in the container that came where it can be written, else WAV.",
     "content": {"audio/*": {"schema": {"type": "string", "format": "binary"}}},
     "headers": ISSUED_HEADERS,
+    "links": ISSUED_LINKS,
 }
 
 

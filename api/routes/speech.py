@@ -13,6 +13,7 @@ from api.idempotency import Reply
 from api.routes.access import SCOPE_KINDS, Generator
 from api.routes.common import (
     ISSUED_HEADERS,
+    ISSUED_LINKS,
     OpenService,
     RequestText,
     issued_headers,
@@ -32,6 +33,7 @@ _SPOKEN = {
     "description": "The speech as it is made: WAV whose length is not known when it begins, or Ogg Opus.",
     "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in (WAV, OPUS)},
     "headers": ISSUED_HEADERS,
+    "links": ISSUED_LINKS,
 }
 _TEXT = {
     "requestBody": {

@@ -109,14 +109,11 @@ def running(app: FastAPI) -> Iterator[str]:
             assert not thread.is_alive(), "the server did not stop"
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """One server with its own data folder for the whole session; tests add to its registry.
-
-    Nobody marks amelia, adocampo, kathleen_2 and kerstin_2 here: they are the strangers.
-    """
+@contextmanager
+def serving(**chosen: object) -> Iterator[Server]:
+    """A server with a data folder of its own and limits that no test reaches, but for what is chosen."""
     with reachable_folder() as folder:
-        settings = Settings(
+        usual = Settings(
             data_dir=folder / "data",
             max_body_bytes=MAX_BODY_BYTES,
             max_duration_s=MAX_DURATION_S,
@@ -127,11 +124,21 @@ def server() -> Iterator[Server]:
             near_duplicates_per_hour_address=MANY,
             near_duplicates_per_hour_key=MANY,
         )
-        app = create_app(settings)
+        app = create_app(usual.model_copy(update=chosen))
         with running(app) as base_url, httpx.Client(base_url=base_url, timeout=120) as anonymous:
             key = app.state.service.accounts.create("tests", set(Scope)).text
             with httpx.Client(base_url=base_url, timeout=120, headers=bearer(key)) as client:
                 yield Server(client, anonymous, app, app.state.service, app.state.workers)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for the whole session; tests add to its registry.
+
+    Nobody marks amelia, adocampo, kathleen_2 and kerstin_2 here: they are the strangers.
+    """
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from api.access.accounts import Scope
 from api.cli.export import FORMATS
 from api.cli.filters import STATES
 from api.cli.keys import SCOPES
-from api.export import COLUMNS, ExportFormat
+from api.export import ExportFormat
 from api.routes.generations import MAX_PAGE, ROWS_HEADER
 from api.schemas import GenerationRecord
 from registry import GenerationFilter, GenerationState, NewGeneration, Registry, RegistryInputError
@@ -142,9 +142,42 @@ def test_an_export_is_every_row_in_both_formats(server: Server, monkeypatch: pyt
     as_csv = exported(server, model=model, form="csv")
     rows = list(csv.DictReader(io.StringIO(as_csv.text, newline="")))
     assert [row["generation_id"] for row in rows] == wanted
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == export.columns(receipts=False)
+    assert "receipt" not in rows[0] and "receipt" not in json.loads(as_json.text.splitlines()[0])
     assert rows[0]["state"] == "open" and rows[0]["finished_at"] == ""
     assert exported(server, model="nobody", form="csv").text.count("\r\n") == 1
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_an_export_has_the_receipts_when_asked(
+    server: Server, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an auditor takes along is checked without us; a row that is not public yet has no receipt yet."""
+    monkeypatch.setattr(export, "PAGE", 3)
+    registry, model = server.service.registry, f"receipts-{uuid.uuid4()}"
+    public = begin(registry, model, 4)
+    registry.log.wait(uuid.UUID(public[-1]))
+    for name in public[:2]:
+        registry.recording(uuid.UUID(name)).abort()
+    registry.log.wait(uuid.UUID(public[1]))
+    (waiting,) = begin(registry, model)
+    text = exported(server, model=model, form=form, receipts=True).text
+    rows = (
+        list(csv.DictReader(io.StringIO(text, newline="")))
+        if form == "csv"
+        else [json.loads(line) for line in text.splitlines()]
+    )
+    assert tuple(rows[0]) == export.columns(receipts=True)
+    assert [row["generation_id"] for row in rows] == [waiting, *public[::-1]]
+    assert not rows[0]["receipt"]
+    for row in rows[1:]:
+        receipt = Receipt.parse(row["receipt"].encode())
+        entry = receipt.verify(registry.log.signer.trust).entry
+        assert (entry["generation_id"], receipt.index) == (row["generation_id"], int(row["log_index"]))
+        assert entry["event"] == ("aborted" if row["generation_id"] in public[:2] else "begun")
+        assert receipt.salt is None
+    if form == "jsonl":
+        assert rows == listed(server, model=model, receipts=True)["generations"]
 
 
 def test_no_cell_is_a_formula_to_a_spreadsheet() -> None:
@@ -182,6 +215,10 @@ def test_the_command_writes_the_same_and_only_a_whole_file(
     assert [json.loads(line)["generation_id"] for line in target.read_text().splitlines()] == wanted
     assert main([*common, "export", "--format", "csv", "--state", "complete"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main([*common, "log", "state", "a batch of the log"]) == 0
+    capsys.readouterr()
+    assert main([*common, "export", "--state", "complete", "--receipts"]) == 0
+    assert json.loads(capsys.readouterr().out)["receipt"].startswith("c2sp.org/tlog-proof@v1\n")
     assert main([*common, "export", "-o", str(tmp_path / "no" / "out.csv")]) == 1
     assert "name another file" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["out.jsonl"]

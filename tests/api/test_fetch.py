@@ -90,8 +90,9 @@ class Files(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def files() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+def files(answers: type[Files] = Files) -> Iterator[int]:
+    """The port of a server of these answers, while the block lasts."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), answers) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -1,6 +1,7 @@
 """POST /v1/generations over HTTP, with a tiny voice whose speech is noise."""
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from fastapi import FastAPI
 from api.access.accounts import Scope
 from api.app import create_app
 from api.booth import Booth
+from api.errors import LOG_UNAVAILABLE
 from api.routes.speech_stream import SpeechStream
 from api.service import Service
 from api.settings import Settings
 from api.speech import MarkedSpeech
 from audio import WavWriter, decode
 from generation import Speaker
-from registry import Generation, GenerationState
+from registry import Generation, GenerationState, LogUnavailable
 from registry.log import Receipt
 from tests.api.conftest import Server, bearer, running
 from tests.api.test_hostile_uploads import assert_problem
@@ -99,6 +101,15 @@ def test_speech_leaves_while_it_is_made(speaking: Speaking) -> None:
     assert speaking.newest()[0].state is GenerationState.COMPLETE
 
 
+def test_the_proof_of_what_was_said_is_there_when_it_is_asked_for(speaking: Speaking) -> None:
+    """The log signs while somebody waits for it, and nobody waits for the end of a stream: the proof was 503
+    until somebody else had something said."""
+    said = speaking.client.post(PATH, json={"text": "Hello."})
+    answer = speaking.client.get(f"/v1/log/proof/{said.headers['Earmark-Generation-Id']}")
+    assert answer.status_code == 200, answer.text
+    assert json.loads(Receipt.parse(answer.content).leaf)["event"] == "finished"
+
+
 def test_who_leaves_leaves_an_aborted_row_that_is_found_and_the_voice_is_free(speaking: Speaking) -> None:
     heard = b""
     with speaking.client.stream("POST", PATH, json={"text": " ".join([TEXT] * 8), "seed": 4}) as response:
@@ -168,6 +179,33 @@ def test_one_text_is_said_at_a_time_and_who_finds_the_line_full_comes_back(speak
         assert refused.status_code == 503
         assert refused.json()["code"] == "busy" and refused.headers["Retry-After"]
     _ended(speaking, response.headers["Earmark-Generation-Id"])
+
+
+@pytest.mark.parametrize("name", [None, "0192f7a0-0000-7000-8000-00000000000a"], ids=["streamed", "kept"])
+def test_without_the_log_nothing_is_said_and_the_client_is_told_to_come_back(
+    speaking: Speaking, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    """Log before release: a stream has no headers yet, a kept answer is not kept, and the voice is free."""
+    headers = {} if name is None else {"Idempotency-Key": name}
+
+    def away(*_: object, **__: object) -> None:
+        raise LogUnavailable("/some/path cannot be written: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(speaking.service.registry.log), "wait", away)
+        refused = speaking.client.post(PATH, json=SAID, headers=headers)
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (503, "log-unavailable")
+    assert refused.headers["Retry-After"]
+    assert problem["detail"] == LOG_UNAVAILABLE.detail, "a path of the server is told to a stranger"
+    assert refused.headers["Content-Type"] == "application/problem+json" and b"RIFF" not in refused.content
+    assert not [one for one in refused.headers if one.startswith("earmark-")]
+    (row,) = speaking.newest()
+    assert (row.state, row.duration_s) == (GenerationState.ABORTED, 0.0)
+
+    said = speaking.client.post(PATH, json={"text": "Hello."} if name is None else SAID, headers=headers)
+    assert said.status_code == 200 and "Idempotency-Replayed" not in said.headers
+    assert speaking.newest()[0].state is GenerationState.COMPLETE
 
 
 def test_only_a_key_with_the_scope_generate_may_have_something_said(speaking: Speaking) -> None:

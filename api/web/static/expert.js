@@ -99,7 +99,19 @@ function rateRows(detector) {
     );
     rows.push([t("expert.measured", { n: measured.num_negatives }), shares.join(" · ") || "–"]);
   }
-  return rows;
+  return [...rows, ...countRows(detector.measured)];
+}
+
+/** Releases that were logged before anything was counted have no counts. */
+function countRows(measured) {
+  const rows = (measured?.false_alarms ?? []).map((one) => [
+    t("expert.false_alarms", { of: one.of, n: one.num_negatives }),
+    Object.entries(one.num_at_most_p)
+      .map(([p, count]) => `p ≤ ${p}: ${count}`)
+      .join(" · "),
+  ]);
+  const found = (measured?.found ?? []).map((one) => `${one.edit} ${one.num_found}/${one.num_clips}`);
+  return found.length ? [...rows, [t("expert.found"), found.join(" · ")]] : rows;
 }
 
 function keyForm(judgeAgain) {

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from api.fetch import Fetcher, Policy
+from api.measured import FINGERPRINT, READER, Measured
 from audio import SAMPLE_RATE_HZ, decode, encode
 from benchmarks.browser import Browser, View
 from registry.null import Null
@@ -172,7 +173,14 @@ def test_a_key_gives_numbers_and_the_log_gives_error_rates(
         view.verdict()
         view.page.click("#expert > summary")
         rates = view.page.wait_for_selector(f"text=Real negatives, {Null.load().num_negatives:,}")
-        assert rates and "this browser has checked" in view.page.inner_text("#expert")
+        shown = view.page.inner_text("#expert")
+        assert rates and "this browser has checked" in shown
+        for path in (READER, FINGERPRINT):
+            measured = Measured.load(path)
+            for one in measured.false_alarms:
+                assert f"Counted in {one.num_negatives:,}: {one.of}" in shown
+            for found in measured.found:
+                assert f"{found.edit} {found.num_found}/{found.num_clips}" in shown
         view.page.fill("#exact-key", site.key)
         view.page.press("#exact-key", "Enter")
         view.page.wait_for_selector("text=about once in 10")
