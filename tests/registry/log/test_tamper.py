@@ -16,6 +16,7 @@ from registry.log.check import check
 from registry.log.signer import Signer
 from registry.records import Generation
 from tests.registry.log.conftest import assert_sound, begin, edit, fill, finish
+from tests.registry.log.independent import verify_log
 
 
 def flipped(data: bytes, place: int) -> bytes:
@@ -27,7 +28,8 @@ def test_a_byte_flipped_in_any_tile_is_noticed_and_the_file_is_named(
     database: Database, log: TransparencyLog, num_entries: int
 ) -> None:
     """The file and no other: what is named first is what somebody replaces. Bytes of lengths, of leaves, of
-    hashes, at both ends of the file; in a tile that is full and in those that are not."""
+    hashes, at both ends of the file; in a tile that is full and in those that are not. The independent
+    verifier refuses each."""
     fill(database, num_entries)
     log.run_batch()
     paths = sorted(path for path in log.folder.root.glob("tile/**/*") if path.is_file())
@@ -39,6 +41,8 @@ def test_a_byte_flipped_in_any_tile_is_noticed_and_the_file_is_named(
             path.write_bytes(flipped(whole, place))
             problems = check(database, log)
             assert problems and all(problem.startswith(name) for problem in problems), (name, place, problems)
+            with pytest.raises(AssertionError):
+                verify_log(str(log.folder.root), str(log.key.verifier))
         path.write_bytes(whole)
     assert check(database, log) == []
 
