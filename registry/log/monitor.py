@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audio.durable import replace_durably
-from registry.errors import LogDamaged, LogUnavailable, ProofRefused, Refusal
+from registry.errors import LogDamaged, ProofRefused, Refusal, RegistryInputError
 from registry.log.checkpoint import Checkpoint
 from registry.log.merkle import complete_root, leaf_hash, root
 from registry.log.tiles import (
@@ -53,7 +53,8 @@ class Monitor:
 
     def look(self) -> Report:
         """Raises `ProofRefused` or `LogDamaged` when the log cannot be trusted any more, `LogUnavailable`
-        when it does not answer."""
+        when it does not answer, `RegistryInputError` when the kept file cannot be used; in each case the file
+        stays as it was."""
         note = self._fetch(CHECKPOINT)
         checkpoint, _ = self._trust.checkpoint(note)  # (1)
         old = self._last() or Checkpoint.empty(checkpoint.origin)
@@ -70,7 +71,7 @@ class Monitor:
         try:
             replace_durably(self._kept, note, 0o644)  # (4)
         except OSError as error:
-            raise LogUnavailable(f"{self._kept} cannot be written: {error.strerror}") from error
+            raise RegistryInputError(f"{self._kept} cannot be written: {error.strerror}") from error
         return Report(checkpoint.origin, old.size, checkpoint.size, dict(kinds))
 
     def _last(self) -> Checkpoint | None:
@@ -79,7 +80,7 @@ class Monitor:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise LogUnavailable(f"{self._kept} cannot be read: {error.strerror}") from error
+            raise RegistryInputError(f"{self._kept} cannot be read: {error.strerror}") from error
 
 
 def check_tiles(reader: TileReader, signed_root: bytes, start: int = 0) -> Counter[str]:
