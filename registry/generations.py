@@ -55,12 +55,19 @@ class Chunk:
 
 
 def begin(
-    connection: Connection, new: NewGeneration, owner: int, draw: Callable[[], int] = draw_content_id
+    connection: Connection,
+    new: NewGeneration,
+    owner: int,
+    draw: Callable[[], int] = draw_content_id,
+    generation_id: uuid.UUID | None = None,
 ) -> Generation:
-    """Insert an open generation and its log entry; draws again when a content id is taken."""
+    """Insert an open generation and its log entry; draws again when a content id is taken.
+
+    `generation_id` is a fresh UUIDv7, for who must know it before the commit; None draws one.
+    """
     for _ in range(CONTENT_ID_DRAWS):
         values = {
-            "generation_id": uuid7(),
+            "generation_id": generation_id or uuid7(),
             "content_id": draw(),
             "system": new.system,
             "system_version": new.system_version,

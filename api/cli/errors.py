@@ -1,7 +1,8 @@
 """What the command line expects to go wrong.
 
     CommandError             a sentence for the person who typed it; the command failed (exit code 1)
-    └── UsageError           it was called wrongly (exit code 2)
+    ├── UsageError           it was called wrongly (exit code 2)
+    └── UnreachableError     `log monitor` could not look, so it says nothing about the log (exit code 3)
 
 Errors of the packages below are shown by the sentence they carry; `expected_errors` lists their bases.
 """
@@ -17,6 +18,12 @@ class UsageError(CommandError):
     """The arguments fit the grammar but make no sense together."""
 
     exit_code = 2
+
+
+class UnreachableError(CommandError):
+    """What was to be judged could not be reached; nothing is known about it. Trying again may help."""
+
+    exit_code = 3
 
 
 def expected_errors() -> tuple[type[Exception], ...]:

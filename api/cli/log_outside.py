@@ -8,14 +8,15 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from api.cli.errors import CommandError, UsageError
-from api.cli.parsers import Subparsers, port
+from api.cli.errors import CommandError, UnreachableError, UsageError, sentence
+from api.cli.parsers import Subparsers, period, port
 from api.cli.session import open_registry, print_json, read_input, settings, wants_json
 
 if TYPE_CHECKING:
     from registry.log import TrustRoot
-    from registry.log.monitor import Monitor
+    from registry.log.monitor import Monitor, Report
 
 MAX_TILE_BYTES = 20_000_000  # 256 leaves of 65 kB
 
@@ -37,12 +38,13 @@ def add_parsers(actions: Subparsers, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="follow a log and tell when it was rewritten",
         description="Without URL: compare our own log with its tiles, its database and its generations. "
-        "Exit code 1: something is wrong, and it is named.",
+        "Exit code 1: something is wrong, and it is named. Exit code 3: the log, or our own database, could "
+        "not be reached; with --every that is said on stderr and tried again.",
     )
     monitor.add_argument("url", nargs="?", metavar="URL", help="such as https://example.org/v1/log")
     _add_key(monitor)
     monitor.add_argument("--keep", type=Path, metavar="FILE", help="where the last good checkpoint is kept")
-    monitor.add_argument("--every", type=float, metavar="S", help="look again every S seconds, until wrong")
+    monitor.add_argument("--every", type=period, metavar="S", help="look again every S seconds, until wrong")
     monitor.set_defaults(run=run_monitor)
 
     witness = actions.add_parser(
@@ -99,7 +101,9 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 def run_monitor(args: argparse.Namespace) -> int:
-    """Looks once, or again and again with --every; ends with what is wrong."""
+    """Looks once, or again and again with --every; ends with what is wrong, not with what is away."""
+    from registry import LogUnavailable
+
     if args.url is None:
         if args.keep or args.every or args.key:
             raise UsageError("--key, --keep and --every are for following a log at a URL")
@@ -109,16 +113,26 @@ def run_monitor(args: argparse.Namespace) -> int:
             "name a file with --keep: without the last checkpoint a rewritten log looks like new"
         )
     monitor = _monitor(args)
-    while True:
-        report = monitor.look()
-        if wants_json(args):
-            print_json(vars(report))
-        else:
-            news = ", ".join(f"{count} {kind}" for kind, count in sorted(report.num_new_by_kind.items()))
-            print(f"{report.origin}: {report.size} entries, consistent; new: {news or 'none'}", flush=True)
-        if args.every is None:
-            return 0
+    while args.every is not None:
+        try:
+            _print_report(args, monitor.look())
+        except LogUnavailable as exc:
+            print(f"earmark: {sentence(exc)}; looking again in {args.every:g} s", file=sys.stderr, flush=True)
         time.sleep(args.every)
+    try:
+        _print_report(args, monitor.look())
+    except LogUnavailable as exc:
+        raise UnreachableError(sentence(exc)) from exc
+    return 0
+
+
+def _print_report(args: argparse.Namespace, report: "Report") -> None:
+    if wants_json(args):
+        print_json(vars(report))
+    else:
+        news = ", ".join(f"{count} {kind}" for kind, count in sorted(report.num_new_by_kind.items()))
+        print(f"{report.origin}: {report.size} entries, consistent; new: {news or 'none'}")
+    sys.stdout.flush()  # who reads along a pipe gets each look at once
 
 
 def run_witness(args: argparse.Namespace) -> int:
@@ -130,7 +144,10 @@ def run_witness(args: argparse.Namespace) -> int:
 
     app = create_witness(chosen, trust)
     print(f"witness {app.state.key}", file=sys.stderr, flush=True)
-    uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, log_level="warning")).run()
+    try:
+        uvicorn.Server(uvicorn.Config(app, host=args.host, port=args.port, log_level="warning")).run()
+    except SystemExit:
+        return 1  # an address in use; it has said so
     return 0
 
 
@@ -154,8 +171,15 @@ def _monitor(args: argparse.Namespace) -> "Monitor":
     from registry import LogDamaged, LogUnavailable
     from registry.log.monitor import Monitor
 
-    client = httpx.Client(timeout=30.0)
     base = args.url.rstrip("/")
+    try:
+        parts, _ = urlsplit(base), httpx.URL(base)  # each refuses what the other takes
+        is_web = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, httpx.InvalidURL):
+        is_web = False
+    if not is_web:
+        raise UsageError(f"{args.url!r} is no web address, such as https://example.org/v1/log")
+    client = httpx.Client(timeout=30.0)
 
     def fetch(path: str) -> bytes:
         try:
@@ -172,8 +196,13 @@ def _monitor(args: argparse.Namespace) -> "Monitor":
 
 
 def _check_own(args: argparse.Namespace) -> int:
-    with open_registry(args) as registry:
-        problems = registry.check_log()
+    from registry import DatabaseUnavailable, LogUnavailable
+
+    try:
+        with open_registry(args) as registry:
+            problems = registry.check_log()
+    except (DatabaseUnavailable, LogUnavailable) as exc:
+        raise UnreachableError(sentence(exc)) from exc
     if wants_json(args):
         print_json({"problems": problems})
     else:

@@ -1,7 +1,8 @@
 """`earmark`: parse the arguments, run one command, turn expected errors into one sentence.
 
 Exit codes: 0 done (for `verify`: judged, whatever the verdict), 1 the command failed, 2 it was called
-wrongly, 130 interrupted. A traceback means a fault of ours, never of the input.
+wrongly, 3 (`log monitor` alone, whose 1 is an alarm) the log could not be reached, 130 interrupted. A
+traceback means a fault of ours, never of the input.
 
 Not here: what the commands do (one module each), and how they look up their settings (`api.settings`).
 """

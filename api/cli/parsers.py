@@ -55,6 +55,14 @@ def seconds(text: str) -> float:
     return _between(text, 3_600, "seconds")
 
 
+def period(text: str) -> float:
+    """How often something is done, above 0 and up to 1,000,000 seconds, for `type=`. Raises as `seconds`."""
+    number = _between(text, 1_000_000, "seconds")
+    if number == 0:
+        raise argparse.ArgumentTypeError("expected more than 0 seconds")
+    return number
+
+
 def port(text: str) -> int:
     """A TCP port, for `type=`. Raises what argparse shows as one sentence."""
     number = positive_int(text)

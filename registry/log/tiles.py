@@ -119,7 +119,7 @@ class TileReader:
         tile = self.tile(tile_level, number)
         count = 1 << inner
         assert (first + count) * HASH_BYTES <= len(tile), "this subtree is not complete in this tree"
-        return complete_root(_split(tile[first * HASH_BYTES : (first + count) * HASH_BYTES]))
+        return complete_root(split_tile(tile[first * HASH_BYTES : (first + count) * HASH_BYTES]))
 
 
 class TileFolder:
@@ -155,7 +155,7 @@ class TileFolder:
         while hashes:
             kept = old.tile(level, first // TILE_WIDTH) if first % TILE_WIDTH else b""
             filled = []
-            for number, chunk in _tiles(first, [*_split(kept), *hashes]):
+            for number, chunk in _tiles(first, [*split_tile(kept), *hashes]):
                 written.append(self._put(tile_path(level, number, len(chunk)), b"".join(chunk)))
                 filled += [complete_root(chunk)] if len(chunk) == TILE_WIDTH else []
             hashes, level, first = filled, level + 1, first // TILE_WIDTH
@@ -241,7 +241,8 @@ def _tiles(first: int, items: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
         yield number + start // TILE_WIDTH, items[start : start + TILE_WIDTH]
 
 
-def _split(tile: bytes) -> list[bytes]:
+def split_tile(tile: bytes) -> list[bytes]:
+    """Its hashes."""
     return [tile[start : start + HASH_BYTES] for start in range(0, len(tile), HASH_BYTES)]
 
 

@@ -5,8 +5,9 @@
 
 Written from RFC 6962, C2SP signed-note, tlog-checkpoint, tlog-tiles and tlog-proof; it imports no package of
 this repository and no library, and signatures are checked by the openssl command. The proof is followed by
-recursion as in RFC 6962 section 2.1.1, where ours loops as RFC 9162 does. Exit code 0 and one line of JSON
-when all holds, else 1 and the reason.
+recursion as in RFC 6962 section 2.1.1, where ours loops as RFC 9162 does. Of a log, the entries must give
+the signed root and, byte for byte, every hash tile that is served. Exit code 0 and one line of JSON when all
+holds, else 1 and the reason.
 """
 
 import base64
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 
 ED25519_DER = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: what openssl wants before the 32 bytes
 
@@ -101,17 +103,49 @@ def verify_log(place: str, verifier_key: str) -> dict:
 
     size, root = open_checkpoint(get("checkpoint"), verifier_key)
     leaves: list[bytes] = []
-    for number in range(-(-size // 256)):
-        digits = f"{number:03}" if number < 1000 else f"x{number // 1000:03}/{number % 1000:03}"
-        width = min(256, size - number * 256)
-        data = get(f"tile/entries/{digits}" + ("" if width == 256 else f".p/{width}"))
+    for path, width in tile_paths("entries", size):
+        data = get(path)
         while data:
             length = int.from_bytes(data[:2], "big")
             leaves.append(data[2 : 2 + length])
             data = data[2 + length :]
+        assert len(leaves) % 256 == width % 256, f"number of entries in {path}"
     assert len(leaves) == size, "number of entries"
     assert tree(leaves) == root, "root"
-    return {"size": size, "root": root.hex()}
+    return {"size": size, "root": root.hex(), "tiles": check_hash_tiles(leaves, get)}
+
+
+def tile_paths(level: str, count: int) -> list[tuple[str, int]]:
+    """The files that hold so many entries or hashes, and how many each holds."""
+    paths = []
+    for number in range(-(-count // 256)):
+        digits = f"{number:03}" if number < 1000 else f"x{number // 1000:03}/{number % 1000:03}"
+        width = min(256, count - number * 256)
+        paths.append((f"tile/{level}/{digits}" + ("" if width == 256 else f".p/{width}"), width))
+    return paths
+
+
+def check_hash_tiles(leaves: list[bytes], get: Callable[[str], bytes]) -> int:
+    """C2SP tlog-tiles: level L has the roots of each 256**L leaves that are there whole. Returns how many
+    tiles there are."""
+    hashes, level, num_tiles = [sha(b"\x00", leaf) for leaf in leaves], 0, 0
+    while hashes:
+        for number, (path, width) in enumerate(tile_paths(str(level), len(hashes))):
+            expected = b"".join(hashes[number * 256 : number * 256 + width])
+            assert get(path) == expected, f"{path} is not what the entries give"
+            num_tiles += 1
+        whole = range(0, len(hashes) // 256 * 256, 256)
+        hashes = [over_hashes(hashes[first : first + 256]) for first in whole]
+        level += 1
+    return num_tiles
+
+
+def over_hashes(hashes: list[bytes]) -> bytes:
+    """The root over hashes of subtrees of one size, a power of two of them."""
+    if len(hashes) == 1:
+        return hashes[0]
+    middle = len(hashes) // 2
+    return sha(b"\x01", over_hashes(hashes[:middle]), over_hashes(hashes[middle:]))
 
 
 def main() -> None:

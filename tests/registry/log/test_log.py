@@ -16,35 +16,17 @@ from sqlalchemy import exc, text
 from registry.database import Database
 from registry.errors import (
     DatabaseUnavailable,
-    LogDamaged,
     LogRefused,
     LogUnavailable,
     RegistryInputError,
     UnknownGeneration,
 )
 from registry.log import Kind, LogFiles, TransparencyLog, outbox, sequencer, tiles
-from registry.log.check import check
 from registry.log.signer import Signer
-from tests.registry.log.conftest import begin, fill, finish
-from tests.registry.log.independent import verify_log, verify_receipt
+from tests.registry.log.conftest import assert_sound, begin, fill, finish, indexes
+from tests.registry.log.independent import verify_receipt
 
 ROOT = Path(__file__).parents[3]
-
-
-def indexes(database: Database) -> list[int]:
-    with database.transaction() as connection:
-        chosen = text("SELECT log_index FROM log_entry WHERE log_index IS NOT NULL ORDER BY log_index")
-        return list(connection.execute(chosen).scalars())
-
-
-def assert_sound(database: Database, log: TransparencyLog) -> None:
-    """What must hold after any failure: the indexes, the tiles, the rows, and for a stranger's verifier."""
-    found = indexes(database)
-    assert found == list(range(len(found)))
-    log.run_batch()
-    assert check(database, log) == []
-    key = str(log.key.verifier)
-    assert verify_log(str(log.folder.root), key)["size"] == len(indexes(database))
 
 
 def test_a_receipt_is_there_when_the_wait_returns(database: Database, log: TransparencyLog) -> None:
@@ -321,174 +303,3 @@ def test_a_database_that_breaks_before_and_after_each_statement_loses_nothing(
             if calls < nth:
                 break
         assert nth > 4
-
-
-# the tamper drill, and what the signer refuses
-
-
-def edit(database: Database, statement: str) -> None:
-    """As somebody would who owns the database: triggers off."""
-    with database.transaction() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(text(statement))
-
-
-def test_a_byte_flipped_in_any_tile_is_noticed_and_the_file_is_named(
-    database: Database, log: TransparencyLog
-) -> None:
-    fill(database, 300)
-    log.run_batch()
-    paths = sorted(path for path in log.folder.root.glob("tile/**/*") if path.is_file())
-    assert len(paths) >= 5
-    for path in paths:
-        whole = path.read_bytes()
-        path.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:] if len(whole) > 40 else whole[::-1])
-        problems = check(database, log)
-        name = str(path.relative_to(log.folder.root))
-        assert any(name in problem for problem in problems) or "entries" in name, (name, problems)
-        assert problems, name
-        path.write_bytes(whole)
-    assert check(database, log) == []
-
-
-@pytest.mark.parametrize(
-    ("statement", "named"),
-    [
-        (
-            "UPDATE log_entry SET leaf = convert_to('{\"kind\":\"revocation\"}', 'utf8') WHERE log_index = 1",
-            "log entry 1",
-        ),
-        ("UPDATE log_entry SET kind = 'revocation' WHERE log_index = 1", "log entry 1"),
-        ("DELETE FROM log_entry WHERE log_index = 1", "log entry 1"),
-        ("UPDATE generation SET model = 'other'", "differs from its log entries in model"),
-        ("UPDATE generation SET content_id = 5 WHERE ordinal = 1", "content id"),
-        ("UPDATE generation SET created_at = created_at - interval '1 day'", "time"),
-        ("UPDATE generation SET state = 'aborted', finished_at = now()", "state"),
-    ],
-)
-def test_an_edited_row_is_noticed_and_named(
-    database: Database, log: TransparencyLog, statement: str, named: str
-) -> None:
-    begin(database, 3)
-    log.run_batch()
-    assert check(database, log) == []
-    edit(database, statement)
-    assert any(named in problem for problem in check(database, log))
-
-
-def test_an_edited_audio_hash_is_noticed(database: Database, log: TransparencyLog) -> None:
-    [generation] = begin(database)
-    finish(database, generation, bytes(32))
-    log.run_batch()
-    edit(database, "UPDATE generation SET pcm_sha256 = sha256('other')")
-    assert any("audio hash" in problem for problem in check(database, log))
-
-
-def test_an_old_backup_of_the_database_is_refused_by_name(database: Database, log: TransparencyLog) -> None:
-    """The rows of the last entries are gone, as after a restore; new ones would take the same indexes."""
-    begin(database, 5)
-    log.run_batch()
-    published = log.checkpoint()
-    edit(database, "DELETE FROM log_entry WHERE log_index >= 3")
-    [generation] = begin(database)
-    with pytest.raises(LogRefused, match="an old backup came back"):
-        log.wait(generation.generation_id)
-    assert log.checkpoint() == published
-    assert any("old backup" in problem for problem in check(database, log))
-
-
-def test_an_old_backup_that_was_written_on_is_refused_by_name(
-    database: Database, log: TransparencyLog
-) -> None:
-    """Restored, then sequenced by somebody with another folder: same size, another past. Never signed."""
-    begin(database, 5)
-    log.run_batch()
-    for path in log.folder.root.glob("**/*"):
-        if path.is_file():
-            path.unlink()
-    edit(
-        database,
-        "UPDATE log_entry SET leaf = convert_to('{\"kind\":\"generation\"}', 'utf8') WHERE log_index = 2",
-    )
-    begin(database)
-    with pytest.raises(LogRefused, match="not those that were signed"):
-        log.run_batch()
-    assert log.folder.checkpoint() is None
-
-
-def test_lost_tiles_are_written_again_from_the_database(database: Database, log: TransparencyLog) -> None:
-    """Whatever is under `tile` follows from the rows; the signer compares it with what it signed."""
-    [generation] = begin(database)
-    fill(database, 300)
-    receipt = log.wait(generation.generation_id)
-    files = {path: path.read_bytes() for path in log.folder.root.glob("**/*") if path.is_file()}
-    for path in files:
-        path.unlink()
-    begin(database)
-    log.run_batch()
-    assert_sound(database, log)
-    receipt.verify(log.signer.trust)
-
-
-def test_an_old_backup_of_the_tiles_is_brought_up_to_date(database: Database, log: TransparencyLog) -> None:
-    begin(database, 3)
-    log.run_batch()
-    old = log.folder.checkpoint()
-    assert old is not None
-    begin(database, 3)
-    log.run_batch()
-    (log.folder.root / "checkpoint").write_bytes(old)
-    assert any("old backup" in problem for problem in check(database, log))
-    log.run_batch()
-    assert_sound(database, log)
-
-
-def test_a_signer_without_its_record_signs_nothing(
-    database: Database, log: TransparencyLog, files: LogFiles
-) -> None:
-    begin(database)
-    log.run_batch()
-    record = files.signed.read_bytes()
-    files.signed.unlink()
-    begin(database)
-    with pytest.raises(LogRefused, match="is gone"):
-        log.run_batch()
-    files.signed.write_bytes(record.replace(b"\n1\n", b"\n0\n"))
-    with pytest.raises(LogRefused, match="not the last checkpoint"):
-        log.run_batch()
-    files.signed.write_bytes(record)
-    assert_sound(database, log)
-
-
-def test_another_key_cannot_go_on_with_the_log_of_this_database(
-    database: Database, log: TransparencyLog, tmp_path: Path
-) -> None:
-    begin(database)
-    log.run_batch()
-    other = TransparencyLog.open(database, LogFiles.in_folder(tmp_path / "other"))
-    with pytest.raises(LogRefused, match="put the log's own key file back"):
-        other.run_batch()
-
-
-@pytest.mark.parametrize("damage", ["mode", "cut", "other"])
-def test_a_key_file_that_cannot_be_trusted_is_refused(files: LogFiles, damage: str) -> None:
-    key = Signer.load_or_create(files).key
-    assert files.key.stat().st_mode & 0o777 == 0o600
-    assert "PRIVATE" not in repr(key) and files.key.read_text().split('"')[-2] not in repr(key)
-    if damage == "mode":
-        files.key.chmod(0o644)
-    else:
-        text = files.key.read_text()
-        files.key.write_text(text[:-20] if damage == "cut" else text.replace("earmark/", "earmork/"))
-    with pytest.raises(LogRefused):
-        Signer.load_or_create(files)
-
-
-def test_a_damaged_tile_gives_no_receipt(database: Database, log: TransparencyLog) -> None:
-    """A wrong proof must not be handed out: its holder would find out years later."""
-    generation = begin(database, 2)[0]
-    log.run_batch()
-    tile = log.folder.root / "tile/0/000.p/2"
-    tile.write_bytes(bytes(64))
-    with pytest.raises(LogDamaged):
-        log.receipt(generation.generation_id)

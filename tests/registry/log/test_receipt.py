@@ -1,7 +1,7 @@
 """Receipts: the bytes of one, a corpus of bad ones with one reason each, and no traceback for any bytes.
 
-`BAD` changes a good receipt in one way each; all are refused, for that reason, by the library, and by the
-independent verifier wherever the reason is one that it knows.
+The corpus is receipts.py; all of it is refused, for its reason, by the library, and by the independent
+verifier wherever the reason is one that it knows.
 """
 
 import base64
@@ -14,49 +14,43 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from registry.errors import ProofRefused, Refusal, RegistryInputError
 from registry.log.canonical import canonical
 from registry.log.checkpoint import Checkpoint
-from registry.log.merkle import complete_root, inclusion_proof, leaf_hash, root
-from registry.log.note import Note, SigningKey, VerifierKey
-from registry.log.receipt import Receipt, commitment
+from registry.log.merkle import root
+from registry.log.note import MAX_NOTE_BYTES, Note, VerifierKey
+from registry.log.receipt import MAX_RECEIPT_BYTES, Receipt
 from registry.log.trust import TrustRoot
+from tests.registry.log.receipts import (
+    BAD,
+    BOTH_WITNESSES,
+    FILE,
+    GOOD,
+    HASHES,
+    KEY,
+    LEAF,
+    LEAVES,
+    LENIENT,
+    NEEDS_AUDIO,
+    NO_MATTER_OF_A_RECEIPT,
+    PCM,
+    SALT,
+    SECOND_WITNESS,
+    TRUST,
+    TRUSTED_OTHERWISE,
+    WITNESS,
+    cosigned,
+    large,
+    made,
+    node,
+    note,
+    with_strangers,
+)
 
 VERIFIER = Path(__file__).with_name("independent.py")
-KEY = SigningKey("log.example/1", Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-OTHER_KEY = SigningKey("log.example/1", Ed25519PrivateKey.from_private_bytes(bytes(32)))
-WITNESS = SigningKey("w1.example", Ed25519PrivateKey.from_private_bytes(b"w" * 32))
-TRUST = TrustRoot((KEY.verifier,))
-SALT = b"s" * 32
-FILE, PCM = b"the released file", hashlib.sha256(b"samples").digest()
-LEAF = canonical(
-    {
-        "v": 1,
-        "kind": "generation",
-        "event": "finished",
-        "file_commit": commitment(SALT, hashlib.sha256(FILE).digest()),
-        "pcm_commit": commitment(SALT, PCM),
-    }
-)
-LEAVES = [*(b'{"n":%d}' % number for number in range(4)), LEAF, b'{"n":5}', b'{"n":6}']
-HASHES = [leaf_hash(leaf) for leaf in LEAVES]
-
-
-def node(level: int, index: int) -> bytes:
-    return complete_root(HASHES[index << level : (index + 1) << level])
-
-
-def note(
-    key: SigningKey = KEY, *, size: int = 7, tree: bytes = root(node, 7), origin: str = "log.example/1"
-) -> bytes:
-    return str(key.sign_note(Checkpoint(origin, size, tree).text)).encode()
-
-
-GOOD = Receipt(4, tuple(inclusion_proof(node, 4, 7)), note(), LEAF, SALT)
 
 
 def test_a_receipt_is_written_as_the_specification_says() -> None:
@@ -84,75 +78,23 @@ def independent(receipt: bytes) -> dict | None:
     return json.loads(ended.stdout) if ended.returncode == 0 else None
 
 
-def changed(old: bytes, new: bytes) -> bytes:
-    assert old in GOOD.encode()
-    return GOOD.encode().replace(old, new, 1)
-
-
-def made(**fields: object) -> bytes:
-    return Receipt(**{**vars(GOOD), **fields}).encode()
-
-
-def flipped(data: bytes) -> bytes:
-    return bytes([data[0] ^ 1]) + data[1:]
-
-
-BAD: dict[str, tuple[Refusal, bytes]] = {
-    "another first line": (Refusal.MALFORMED, changed(b"tlog-proof@v1", b"tlog-proof@v2")),
-    "no extra line": (Refusal.MALFORMED, changed(GOOD.encode().split(b"\n")[1] + b"\n", b"")),
-    "extra is no base64": (Refusal.MALFORMED, changed(b"extra ", b"extra !")),
-    "extra is no JSON": (Refusal.MALFORMED, changed(GOOD.encode().split(b"\n")[1], b"extra e30tLQ==")),
-    "negative index": (Refusal.MALFORMED, changed(b"index 4", b"index -4")),
-    "index with a leading zero": (Refusal.MALFORMED, changed(b"index 4", b"index 04")),
-    "missing index": (Refusal.MALFORMED, changed(b"index 4\n", b"")),
-    "a short hash": (Refusal.MALFORMED, made(proof=(*GOOD.proof[:2], GOOD.proof[2][:31]))),
-    "64 hashes": (Refusal.MALFORMED, made(proof=(bytes(32),) * 64)),
-    "a salt of 31 bytes": (Refusal.MALFORMED, made(salt=SALT[:31])),
-    "leaf not canonical": (Refusal.MALFORMED, made(leaf=LEAF.replace(b",", b", "))),
-    "missing origin": (Refusal.MALFORMED, made(checkpoint=note(origin=""))),
-    "missing size": (Refusal.MALFORMED, changed(b"log.example/1\n7\n", b"log.example/1\n")),
-    "missing root": (Refusal.MALFORMED, changed(base64.b64encode(root(node, 7)) + b"\n", b"")),
-    "a short root": (Refusal.MALFORMED, made(checkpoint=note(tree=bytes(31)))),
-    "no signature": (Refusal.MALFORMED, GOOD.encode().rpartition("— ".encode())[0]),
-    "cut in the middle": (Refusal.MALFORMED, GOOD.encode()[: len(GOOD.encode()) // 2]),
-    "another log": (Refusal.WRONG_LOG, made(checkpoint=note(origin="other.example"))),
-    "another key of that name": (Refusal.UNSIGNED, made(checkpoint=note(OTHER_KEY))),
-    "only a witness signed": (
-        Refusal.UNSIGNED,
-        made(
-            checkpoint=str(
-                Note(Note.parse(note()).text, (WITNESS.cosign(Note.parse(note()).text.encode(), 1),))
-            ).encode()
-        ),
-    ),
-    "root changed under the signature": (
-        Refusal.BAD_SIGNATURE,
-        changed(base64.b64encode(root(node, 7)), base64.b64encode(bytes(32))),
-    ),
-    "size changed under the signature": (
-        Refusal.BAD_SIGNATURE,
-        changed(b"log.example/1\n7\n", b"log.example/1\n8\n"),
-    ),
-    "index beyond the tree": (Refusal.NOT_IN_TREE, made(index=7)),
-    "another index": (Refusal.WRONG_PROOF, made(index=5)),
-    "another leaf": (Refusal.WRONG_PROOF, made(leaf=LEAVES[3])),
-    "a changed hash": (Refusal.WRONG_PROOF, made(proof=(flipped(GOOD.proof[0]), *GOOD.proof[1:]))),
-    "a missing hash": (Refusal.WRONG_PROOF, made(proof=GOOD.proof[:-1])),
-    "one hash too many": (Refusal.WRONG_PROOF, made(proof=(*GOOD.proof, bytes(32)))),
-    "hashes in another order": (Refusal.WRONG_PROOF, made(proof=GOOD.proof[::-1])),
-    "a signed tree of other leaves": (Refusal.WRONG_PROOF, made(checkpoint=note(tree=bytes(32)))),
-}
-LENIENT = {"leaf not canonical", "a salt of 31 bytes", "64 hashes", "index with a leading zero"}
-"""Refused by us for their form; the independent verifier needs no opinion on them."""
-
-
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_receipt_is_refused_for_its_own_reason(name: str) -> None:
     reason, receipt = BAD[name]
     with pytest.raises(ProofRefused) as refused:
-        Receipt.parse(receipt).verify(TRUST)
+        Receipt.parse(receipt).verify(TRUSTED_OTHERWISE.get(name, TRUST))
     assert refused.value.reason is reason, refused.value
     assert str(refused.value)
+
+
+def test_the_corpus_has_every_reason_and_only_what_is_wrong_about_it() -> None:
+    """The largest that are read, and the one that both witnesses signed, are good."""
+    assert {reason for reason, _ in BAD.values()} == set(Refusal) - NO_MATTER_OF_A_RECEIPT - NEEDS_AUDIO
+    largest_note = with_strangers(note(), 1, MAX_NOTE_BYTES - len(note()))
+    most_signatures = with_strangers(note(), 99, 100)
+    for good in (large(MAX_RECEIPT_BYTES), made(checkpoint=largest_note), made(checkpoint=most_signatures)):
+        assert Receipt.parse(good).verify(TRUST)
+    assert len(Receipt.parse(cosigned(WITNESS, SECOND_WITNESS)).verify(BOTH_WITNESSES).witnesses) == 2
 
 
 @pytest.mark.parametrize("name", sorted(set(BAD) - LENIENT))
@@ -215,19 +157,12 @@ def refused_with(parse: Callable[[], object], own: type[Exception]) -> None:
 # trust roots
 
 
-def cosigned(*witnesses: SigningKey) -> bytes:
-    signed = Note.parse(note())
-    lines = tuple(witness.cosign(signed.text.encode(), 1_800_000_000) for witness in witnesses)
-    return made(checkpoint=str(Note(signed.text, (*signed.signatures, *lines))).encode())
-
-
 def test_a_trust_root_with_a_quorum_counts_witnesses() -> None:
-    second = SigningKey("w2.example", Ed25519PrivateKey.from_private_bytes(b"x" * 32))
     trust = TrustRoot.parse(
         f"# whom we believe\nlog {KEY.verifier}\nwitness w1 {WITNESS.witness_verifier}\n"
-        f"witness w2 {second.witness_verifier}\ngroup both all w1 w2\nquorum both\n"
+        f"witness w2 {SECOND_WITNESS.witness_verifier}\ngroup both all w1 w2\nquorum both\n"
     )
-    verified = Receipt.parse(cosigned(WITNESS, second)).verify(trust)
+    verified = Receipt.parse(cosigned(WITNESS, SECOND_WITNESS)).verify(trust)
     assert [key.name for key in verified.witnesses] == ["w1.example", "w2.example"]
     with pytest.raises(ProofRefused) as refused:
         Receipt.parse(cosigned(WITNESS)).verify(trust)
