@@ -1,15 +1,20 @@
 """Writers, detectors and readers at once, for minutes: `python -m benchmarks.hammer [--seconds N]`.
 
 Writers mark, under an Idempotency-Key that they use twice; detectors ask, with a key and without, about
-marked and foreign audio; readers page, look up and export; all of them pick what to do at random. It
-passes when every answer is one that was to be expected (no 5xx other than 503), every verdict is right,
-every acknowledged mark is complete and there once, the index agrees with the database, and neither memory
-nor descriptors grow. The suite runs it for some seconds (tests/api/test_hammer.py). Prints a table."""
+marked and foreign audio; readers page, look up and export; log readers check receipts, proofs, tiles and
+successive checkpoints (benchmarks/log_readers.py); all of them pick what to do at random. It passes when
+every answer is one that was to be expected (no 5xx other than 503), every verdict is right, every
+acknowledged mark is complete, there once and in the log at its index, the index agrees with the database and
+the whole log with its tiles and rows, and neither memory nor descriptors grow, of the server and of its
+computing children. The suite runs it for some seconds (tests/api/test_hammer.py). Prints a table."""
 
 import argparse
+import base64
 import collections
 import random
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
@@ -22,7 +27,10 @@ import httpx
 from api.demo.server import running_server
 from benchmarks import report
 from benchmarks.hostile import UNLIMITED
-from benchmarks.process import Watch, growth, server_pid
+from benchmarks.log_readers import Issued, LogReader, verify_all
+from benchmarks.process import Watch, data_dir, growth, server_pid
+from registry import LogDamaged, LogUnavailable, RegistryError
+from registry.log import TrustRoot
 
 ASSETS = Path(__file__).parents[1] / "tests" / "assets"
 MARKED, FOREIGN = ("eltocino", "kathleen_1"), ("krisgesling", "adocampo")
@@ -31,7 +39,8 @@ MAX_GROWTH_MIB = 48.0
 this."""
 LEAST_SECONDS_FOR_MEMORY = 120.0  # ten seconds grew by 55 MiB once in a suite that passed otherwise
 MAX_GROWTH_DESCRIPTORS = 8
-EXPECTED = {"mark": {200, 409, 503}, "detect": {200, 503}, "read": {200}}
+NUM_LOG_READERS = 2
+EXPECTED = {"mark": {200, 409, 503}, "detect": {200, 503}, "read": {200}, "log": {200, 503}}
 
 
 @dataclass
@@ -41,6 +50,7 @@ class Tally:
     statuses: collections.Counter[tuple[str, int]] = field(default_factory=collections.Counter)
     faults: list[str] = field(default_factory=list)
     ids_by_name: dict[str, set[str]] = field(default_factory=dict)
+    issued: list[Issued] = field(default_factory=list)
 
     def note(self, kind: str, response: httpx.Response) -> bool:
         """Count an answer; True when it is a result."""
@@ -70,6 +80,7 @@ class Client:
             if self.tally.note("mark", response):
                 ids = self.tally.ids_by_name.setdefault(name, set())
                 ids.add(response.headers["Earmark-Generation-Id"])
+                self.tally.issued.append(issued(response))
                 self.marked[self.rng.randrange(len(self.marked))] = response.content
 
     def detect(self) -> None:
@@ -93,25 +104,51 @@ class Client:
             self.tally.note("read", self.keyed.get(path))
         time.sleep(0.2)
 
+    def fetch(self, path: str) -> bytes:
+        """A file of the log, as `earmark log monitor` fetches it."""
+        response = self.anonymous.get(f"/v1/log/{path}")
+        if self.tally.note("log", response):
+            return response.content
+        failed = LogUnavailable if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else LogDamaged
+        raise failed(f"/v1/log/{path} answered {response.status_code}")
+
+
+def issued(response: httpx.Response) -> Issued:
+    """A mark's answer."""
+    receipt = base64.b64decode(response.headers["Earmark-Receipt"])
+    return Issued(response.content, receipt, response.headers["Earmark-Generation-Id"])
+
 
 def hammer(seconds: float, seed: int = 0) -> tuple[Tally, Watch, list[str]]:
     """Run it; returns what was seen, what the server held, and every fault as a sentence."""
     files = {name: (ASSETS / f"{name}.flac").read_bytes() for name in (*MARKED, *FOREIGN)}
     tally = Tally()
-    with running_server(UNLIMITED) as keyed, httpx.Client(base_url=keyed.base_url, timeout=120) as anonymous:
+    with (
+        running_server(UNLIMITED) as keyed,
+        httpx.Client(base_url=keyed.base_url, timeout=120) as anonymous,
+        tempfile.TemporaryDirectory(prefix="earmark-hammer-") as folder,
+    ):
         first = keyed.post("/v1/marks", content=files["eltocino"], headers={"Content-Type": "audio/flac"})
         marked = [first.raise_for_status().content] * 8
+        tally.issued.append(issued(first))
         clients = [
             Client(keyed, anonymous, files, marked, tally, random.Random(f"{seed}/{number}"))
-            for number in range(8)
+            for number in range(8 + NUM_LOG_READERS)
         ]
         jobs: list[Callable[[], None]] = [one.mark for one in clients[:2]] + [
             one.detect for one in clients[2:6]
         ]
-        jobs += [one.read for one in clients[6:]]
-        with Watch(server_pid(keyed.base_url.port or 80), interval_s=0.25) as watch:
+        jobs += [one.read for one in clients[6:8]]
+        trust = TrustRoot.parse(clients[-1].fetch("key").decode())
+        jobs += [
+            LogReader(one.fetch, trust, Path(folder) / f"kept-{number}", tally.issued, one.rng).look
+            for number, one in enumerate(clients[8:])
+        ]
+        pid = server_pid(keyed.base_url.port or 80)
+        with Watch(pid, interval_s=0.25) as watch:
             _run_for(seconds, jobs, tally)
         faults = tally.faults + _after(keyed, tally) + _growth(watch, seconds)
+        faults += _whole_log(clients[-1], trust, Path(folder) / "whole", data_dir(pid))
     return tally, watch, faults
 
 
@@ -124,6 +161,10 @@ def _run_for(seconds: float, jobs: list[Callable[[], None]], tally: Tally) -> No
                 job()
             except httpx.HTTPError as exc:
                 tally.faults.append(f"no answer: {exc!r}")
+            except LogUnavailable:
+                time.sleep(1.0)  # it answered 503, which was counted
+            except RegistryError as exc:
+                tally.faults.append(f"log: {exc}")
 
     threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
     for thread in threads:
@@ -150,13 +191,31 @@ def _after(client: httpx.Client, tally: Tally) -> list[str]:
     return faults if ready["status"] == "ready" else [*faults, f"not ready: {ready}"]
 
 
+def _whole_log(client: Client, trust: TrustRoot, kept: Path, data: Path) -> list[str]:
+    """What is wrong in it, seen over REST, and then beside the server by `earmark log monitor`."""
+    try:
+        verify_all(client.fetch, trust, kept, client.tally.issued)
+    except (RegistryError, httpx.HTTPError) as exc:
+        return [f"the whole log: {exc}"]
+    command = [sys.executable, "-m", "api.cli.main", "--data-dir", str(data), "log", "monitor"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [f"earmark log monitor: {ended.stdout} {ended.stderr}"] if ended.returncode else []
+
+
 def _growth(watch: Watch, seconds: float) -> list[str]:
     """Memory is judged from two minutes on: before, the first request of each kind is what grows it."""
-    memory, descriptors = growth(watch.memory_mib), growth(watch.num_descriptors)
-    leaks = seconds >= LEAST_SECONDS_FOR_MEMORY and memory > MAX_GROWTH_MIB
-    faults = [f"memory grew by {memory:.0f} MiB"] if leaks else []
-    if descriptors > MAX_GROWTH_DESCRIPTORS:
-        faults.append(f"descriptors grew by {descriptors:.0f}")
+    faults: list[str] = []
+    for whose, memory_mib, num_descriptors in (
+        ("", watch.memory_mib, watch.num_descriptors),
+        (" of the computing children", watch.computing_mib, watch.computing_descriptors),
+    ):
+        memory, descriptors = growth(memory_mib), growth(num_descriptors)
+        if seconds >= LEAST_SECONDS_FOR_MEMORY and memory > MAX_GROWTH_MIB:
+            faults.append(f"memory{whose} grew by {memory:.0f} MiB")
+        if descriptors > MAX_GROWTH_DESCRIPTORS:
+            faults.append(f"descriptors{whose} grew by {descriptors:.0f}")
+    if len(set(watch.num_computing)) > 1:
+        faults.append("a computing child died")
     return faults
 
 
@@ -170,11 +229,16 @@ def main() -> None:
         (f"{kind}: {status}", count) for (kind, status), count in sorted(tally.statuses.items())
     ]
     rows += [
+        ("receipts verified at the end", len(tally.issued)),
         ("seconds", round(seconds)),
         ("faults", len(faults)),
         ("memory, MiB: second fifth to last", f"{growth(watch.memory_mib):+.1f}"),
         ("memory, MiB: highest", f"{max(watch.memory_mib):.0f}"),
         ("descriptors: second fifth to last", f"{growth(watch.num_descriptors):+.0f}"),
+        ("computing children", max(watch.num_computing)),
+        ("their memory, MiB: second fifth to last", f"{growth(watch.computing_mib):+.1f}"),
+        ("their memory, MiB: highest", f"{max(watch.computing_mib):.0f}"),
+        ("their descriptors: second fifth to last", f"{growth(watch.computing_descriptors):+.0f}"),
         ("threads: highest", max(watch.num_threads)),
     ]
     print(report.table(["hammer", ""], rows))

@@ -34,7 +34,7 @@ from api.service import Service
 from api.settings import Settings
 from audio import SAMPLE_RATE_HZ, decode, encode
 from benchmarks.hostile import UNLIMITED
-from benchmarks.process import children, cpu_s, memory_mib, own_cpu_s, server_pid
+from benchmarks.process import computing, cpu_s, memory_mib, own_cpu_s, private_mib, server_pid
 from registry import Registry
 from watermark import Detector
 
@@ -64,7 +64,7 @@ def main() -> None:
         results["memory_rest_mib"] = memory_mib(pid, "VmRSS")
         results |= _under_load(client, pid, args.load_seconds)
         results["memory_peak_mib"] = memory_mib(pid, "VmHWM")
-        results["memory_children_mib"] = sum(map(_private_mib, _computing(pid)))
+        results["memory_children_mib"] = sum(map(private_mib, computing(pid)))
     results |= _stages(args.num_requests)
     _print(results)
     RESULTS.parent.mkdir(exist_ok=True)
@@ -134,20 +134,8 @@ def _under_load(client: httpx.Client, pid: int, seconds: float) -> dict[str, flo
     }
 
 
-def _computing(pid: int) -> list[int]:
-    """The children that were forked and run the server's own program."""
-    program = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return [child for child in children(pid) if Path(f"/proc/{child}/cmdline").read_bytes() == program]
-
-
 def _cpu_s(pid: int) -> float:
-    return cpu_s(pid) + sum(map(own_cpu_s, _computing(pid)))
-
-
-def _private_mib(pid: int) -> float:
-    """What a process shares with nobody."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return cpu_s(pid) + sum(map(own_cpu_s, computing(pid)))
 
 
 def _registered() -> list[bytes]:

@@ -129,7 +129,7 @@ class TileFolder:
         self.root = root
 
     def read(self, path: str) -> bytes:
-        """A `Fetch`. A partial tile that has been filled since is cut out of the full one."""
+        """A `Fetch`. A partial tile that has grown since is cut out of a wider one, however old its tree."""
         try:
             return (self.root / path).read_bytes()
         except FileNotFoundError:
@@ -173,7 +173,7 @@ class TileFolder:
     def drop_partials(self, before: int, size: int) -> None:
         """Remove the partial tiles that the tree of `size` made superfluous; `before` was public until now.
 
-        Readers of both trees still find theirs, cut out of a full tile when need be. What stays behind after
+        Readers of these and of older trees still find theirs, cut out of wider ones. What stays behind after
         a crash only takes space.
         """
         for level in ("entries", *range(-(-size.bit_length() // TILE_HEIGHT))):
@@ -190,18 +190,25 @@ class TileFolder:
 
     def _cut_out(self, path: str) -> bytes:
         full, separator, width = path.partition(".p/")
-        try:
-            data = (self.root / full).read_bytes() if separator else None
-        except OSError:
-            data = None
-        if data is None:
-            raise LogDamaged(
-                f"the log has no {path}; it should, so a file was removed or a wrong one asked for"
-            )
-        if "/entries/" in path:
-            leaves = _unbundle(data, TILE_WIDTH, full)[: int(width)]
+        for wider in self._wider(full, int(width)) if separator else ():
+            try:
+                data = (self.root / wider).read_bytes()
+            except OSError:
+                continue
+            if "/entries/" not in path:
+                return data[: int(width) * HASH_BYTES]
+            count = int(wider.rpartition(".p/")[2]) if wider != full else TILE_WIDTH
+            leaves = _unbundle(data, count, wider)[: int(width)]
             return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)
-        return data[: int(width) * HASH_BYTES]
+        raise LogDamaged(f"the log has no {path}; it should, so a file was removed or a wrong one asked for")
+
+    def _wider(self, full: str, width: int) -> Iterator[str]:
+        """Where the first `width` of a tile may be: the full one; partial ones, the widest first since it
+        stays longest; and the full one again, which may have come while these went."""
+        yield full
+        found = [int(partial.name) for partial in (self.root / f"{full}.p").glob("[1-9]*")]
+        yield from (f"{full}.p/{one}" for one in sorted(found, reverse=True) if one > width)
+        yield full
 
     def _put(self, path: str, data: bytes) -> Path:
         """The file, its bytes on disk and its name not yet: the caller syncs the folder."""

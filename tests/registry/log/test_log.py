@@ -21,8 +21,11 @@ from registry.errors import (
     RegistryInputError,
     UnknownGeneration,
 )
-from registry.log import Kind, LogFiles, TransparencyLog, outbox, sequencer, tiles
+from registry.log import Checkpoint, Kind, LogFiles, TransparencyLog, outbox, sequencer, tiles
+from registry.log.merkle import root
+from registry.log.monitor import check_tiles
 from registry.log.signer import Signer
+from registry.log.tiles import TileReader
 from tests.registry.log.conftest import assert_sound, begin, fill, finish, indexes
 from tests.registry.log.independent import verify_receipt
 
@@ -89,6 +92,25 @@ def test_entries_cross_the_edges_of_tiles(database: Database, log: TransparencyL
     assert log.consistency(257)
     assert not list(log.folder.root.glob("tile/**/.*")), "temporary files stay"
     assert len(list(log.folder.root.glob("tile/**/*.p/*"))) <= 2 * 3, "partial tiles pile up"
+
+
+def test_who_reads_slowly_finds_the_tiles_of_a_tree_many_batches_old(
+    database: Database, log: TransparencyLog
+) -> None:
+    """A monitor that gets no tile for its checkpoint says that the log is damaged, which is false."""
+    notes = []
+    for count in (3, 3, 3, 3, 300, 3, 3):  # the first tiles grow four times, are filled, and new ones grow
+        begin(database)
+        fill(database, count)
+        log.run_batch()
+        notes.append(log.checkpoint())
+        for note in notes:
+            older = Checkpoint.of(note)
+            reader = TileReader(log.folder.read, older.size)
+            check_tiles(reader, older.root)
+            assert root(reader.node, older.size) == older.root
+    with pytest.raises(LogDamaged):
+        log.folder.read("tile/0/001.p/200")  # nobody has signed so many
 
 
 def test_waiters_of_many_threads_share_batches(database: Database, log: TransparencyLog) -> None:
