@@ -16,6 +16,7 @@ from sqlalchemy import exc, text
 from registry.database import Database
 from registry.errors import (
     DatabaseUnavailable,
+    LogDamaged,
     LogRefused,
     LogUnavailable,
     RegistryInputError,
