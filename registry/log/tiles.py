@@ -129,7 +129,8 @@ class TileFolder:
         self.root = root
 
     def read(self, path: str) -> bytes:
-        """A `Fetch`. A partial tile that has grown since is cut out of a wider one, however old its tree."""
+        """A `Fetch`. A partial tile that has grown since is cut out of a longer one: who has fetched an older
+        checkpoint goes on with that tree, however many batches come meanwhile."""
         try:
             return (self.root / path).read_bytes()
         except FileNotFoundError:
@@ -173,8 +174,8 @@ class TileFolder:
     def drop_partials(self, before: int, size: int) -> None:
         """Remove the partial tiles that the tree of `size` made superfluous; `before` was public until now.
 
-        Readers of these and of older trees still find theirs, cut out of wider ones. What stays behind after
-        a crash only takes space.
+        Readers of older trees still find theirs, cut out of a longer tile (`read`); a plain web server serves
+        those of the last two trees. What stays behind after a crash only takes space.
         """
         for level in ("entries", *range(-(-size.bit_length() // TILE_HEIGHT))):
             height = 0 if level == "entries" else TILE_HEIGHT * int(level)
@@ -190,25 +191,17 @@ class TileFolder:
 
     def _cut_out(self, path: str) -> bytes:
         full, separator, width = path.partition(".p/")
-        for wider in self._wider(full, int(width)) if separator else ():
-            try:
-                data = (self.root / wider).read_bytes()
-            except OSError:
-                continue
-            if "/entries/" not in path:
-                return data[: int(width) * HASH_BYTES]
-            count = int(wider.rpartition(".p/")[2]) if wider != full else TILE_WIDTH
-            leaves = _unbundle(data, count, wider)[: int(width)]
-            return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)
+        for _ in range(3 if separator else 0):  # a longer one is there before a shorter one goes
+            for longer, file in self._longer(full, int(width)):
+                with contextlib.suppress(OSError):
+                    return _beginning(file.read_bytes(), longer, int(width), path)
         raise LogDamaged(f"the log has no {path}; it should, so a file was removed or a wrong one asked for")
 
-    def _wider(self, full: str, width: int) -> Iterator[str]:
-        """Where the first `width` of a tile may be: the full one; partial ones, the widest first since it
-        stays longest; and the full one again, which may have come while these went."""
-        yield full
-        found = [int(partial.name) for partial in (self.root / f"{full}.p").glob("[1-9]*")]
-        yield from (f"{full}.p/{one}" for one in sorted(found, reverse=True) if one > width)
-        yield full
+    def _longer(self, full: str, width: int) -> list[tuple[int, Path]]:
+        """The files that begin with this partial tile, and how wide they are."""
+        partials = [one for one in (self.root / f"{full}.p").glob("[1-9]*") if one.name.isdecimal()]
+        found = [(TILE_WIDTH, self.root / full), *((int(one.name), one) for one in partials)]
+        return sorted((one for one in found if one[0] > width), reverse=True)
 
     def _put(self, path: str, data: bytes) -> Path:
         """The file, its bytes on disk and its name not yet: the caller syncs the folder."""
@@ -251,6 +244,13 @@ def _tiles(first: int, items: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
 def split_tile(tile: bytes) -> list[bytes]:
     """Its hashes."""
     return [tile[start : start + HASH_BYTES] for start in range(0, len(tile), HASH_BYTES)]
+
+
+def _beginning(data: bytes, have: int, want: int, path: str) -> bytes:
+    if "/entries/" not in path:
+        return data[: want * HASH_BYTES]
+    leaves = _unbundle(data, have, path)[:want]
+    return b"".join(len(leaf).to_bytes(2, "big") + leaf for leaf in leaves)
 
 
 def _unbundle(data: bytes, count: int, path: str) -> list[bytes]:
