@@ -2,16 +2,17 @@
 
 Two processes mark files as the service does; each runs the sequencer when it waits. One of them, or the
 database's main process, is killed (SIGKILL) at a random moment, again and again. A file counts as released
-when `mark_file` has returned and it was written. Afterwards, from the receipts that were written with the
-files: every receipt verifies and its file is the one it commits to; every released file has its generation,
-complete; indexes are gap-free; tiles, rows and generations agree. Prints one line and writes
-benchmarks/results/log_kills.json.
+when `mark_file` has returned and it was written; its receipt is written a moment later, and some kills come
+in between. Afterwards: every receipt verifies and its file is the one it commits to; a file without a receipt
+is the one that the log's own receipt commits to; every released file has its generation, complete; indexes
+are gap-free; tiles, rows and generations agree. Prints one line and writes benchmarks/results/log_kills.json.
+Over HTTP: `benchmarks.api_kills`.
 """
 
 import contextlib
 import functools
+import os
 import random
-import secrets
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from api.marking import Origin
 from api.service import Service
 from api.settings import Settings
 from benchmarks import kills
-from registry import GenerationState, RegistryError
+from registry import GenerationState, Registry, RegistryError
 from registry.log import Receipt
 from registry.postgres import stop
 
@@ -30,6 +31,7 @@ NUM_WRITERS = 2
 LONGEST_PAUSE_S = 2.0
 RELEASE_LIMIT_S = 120.0  # all may be down: then the next kill and start come without one
 DATABASE_SHARE = 0.3  # of the kills
+LONGEST_HOLD_S = 0.3  # between a file and its receipt, so that kills come there too
 AT_WORK_SHARE = 0.6  # of the kills come soon after a release, the others also during a start or a recovery
 
 
@@ -70,27 +72,44 @@ def check(data_dir: Path, released: Path) -> dict[str, Any]:
     """What was released, and each promise that does not hold."""
     stop(data_dir)  # what the last killed process left running
     problems: list[str] = []
-    receipts = sorted(released.glob("*.tlog-proof"))
+    files = sorted(released.glob("*.flac"))
     with Service.open(Settings(data_dir=data_dir)) as service:
         registry = service.registry
-        for path in receipts:
-            audio = path.with_suffix(".flac").read_bytes()
-            receipt = Receipt.parse(path.read_bytes())
-            try:
-                entry = receipt.verify(registry.log.signer.trust).entry
-                receipt.check_audio(audio, _no_samples)
-                generation = registry.generation(UUID(entry["generation_id"]))
-                if generation.state is not GenerationState.COMPLETE:
-                    problems.append(f"{path.name}: released and {generation.state}")
-                now = registry.log.entry_at(receipt.index)
-                if now is None or now.leaf != receipt.leaf:
-                    problems.append(f"{path.name}: its index holds another entry")
-            except RegistryError as exc:
-                problems.append(f"{path.name}: {exc}")
+        for path in files:
+            problems += [f"{path.name}: {problem}" for problem in _wrong(registry, path)]
         problems += registry.check_log()
         states = [one.state.value for one in registry.generations(1000)]
     counts = {state: states.count(state) for state in sorted(set(states))}
-    return {"released": len(receipts), "newest_generations": counts, "problems": problems}
+    receipts = {path.stem for path in released.glob("*.tlog-proof")}
+    names = {path.stem for path in files}
+    problems += [f"{name}: a receipt without its file" for name in sorted(receipts - names)]
+    return {
+        "released": len(files),
+        "without_receipt": len(names - receipts),
+        "newest_generations": counts,
+        "problems": problems,
+    }
+
+
+def _wrong(registry: Registry, path: Path) -> list[str]:
+    """Of a released file, which is named for its generation."""
+    generation_id, kept = UUID(path.stem), path.with_suffix(".tlog-proof")
+    try:
+        state = registry.generation(generation_id).state
+        if state is not GenerationState.COMPLETE:
+            return [f"released and {state}"]
+        now = registry.log.receipt(generation_id)
+        receipt = Receipt.parse(kept.read_bytes()) if kept.exists() else now
+        entry = receipt.verify(registry.log.signer.trust).entry
+        receipt.check_audio(path.read_bytes(), _no_samples)
+        if UUID(entry["generation_id"]) != generation_id:
+            return ["its receipt is of another generation"]
+        row = registry.log.entry_at(receipt.index)
+        if row is None or row.leaf != receipt.leaf or now.index != receipt.index:
+            return ["its index holds another entry"]
+    except RegistryError as exc:
+        return [str(exc)]
+    return []
 
 
 def _no_samples() -> bytes:
@@ -99,25 +118,31 @@ def _no_samples() -> bytes:
 
 
 def _next_release(released: Path) -> None:
-    before = len(list(released.glob("*.tlog-proof")))
+    before = len(list(released.glob("*.flac")))
     deadline_s = time.monotonic() + RELEASE_LIMIT_S
-    while len(list(released.glob("*.tlog-proof"))) == before and time.monotonic() < deadline_s:
+    while len(list(released.glob("*.flac"))) == before and time.monotonic() < deadline_s:
         time.sleep(0.01)
 
 
 def _write(data_dir: Path, released: Path) -> None:
     """Mark for ever. What fails was not released and is tried again, as a client would."""
-    data = (ASSETS / "eltocino.flac").read_bytes()
+    data, rng = (ASSETS / "eltocino.flac").read_bytes(), random.Random(os.getpid())
     while True:
         with contextlib.suppress(RegistryError), Service.open(Settings(data_dir=data_dir)) as service:
             while True:
                 marked = service.mark_file(data, Origin(system="kills"))
-                name = released / secrets.token_hex(8)
-                name.with_suffix(".flac").write_bytes(marked.data)
-                partial = name.with_suffix(".part")
-                partial.write_bytes(marked.receipt.encode())
-                partial.replace(name.with_suffix(".tlog-proof"))
+                name = released / str(marked.generation.generation_id)
+                _write_whole(name.with_suffix(".flac"), marked.data)
+                time.sleep(rng.uniform(0.0, LONGEST_HOLD_S))
+                _write_whole(name.with_suffix(".tlog-proof"), marked.receipt.encode())
         time.sleep(0.1)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """A kill leaves the whole file or none of that name."""
+    partial = path.with_suffix(".part")
+    partial.write_bytes(data)
+    partial.replace(path)
 
 
 if __name__ == "__main__":

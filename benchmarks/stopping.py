@@ -62,7 +62,7 @@ def run_round(after_s: float) -> Outcome:
 
 def _round(folder: Path, after_s: float) -> Outcome:
     settings = Settings(data_dir=folder / "data", database_url=None)
-    key = _make_key(settings)
+    key = make_key(settings)
     port, outcome = free_port(), Outcome()
     log_path = folder / "server.log"
     command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)]
@@ -98,7 +98,7 @@ def _round(folder: Path, after_s: float) -> Outcome:
     return outcome
 
 
-def _make_key(settings: Settings) -> str:
+def make_key(settings: Settings) -> str:
     secret = ServerSecret.load_or_create(settings.server_secret_path)
     with Registry.open(settings.data_dir) as registry:
         return Accounts(registry.keys, secret).create("load", {Scope.MARK}).text
