@@ -3,8 +3,10 @@
     receipt = registry.log.wait(generation_id)      # before the first byte is released
 
 While anyone waits, a thread runs a batch every 100 ms, unless another process is at it, and tells whose
-entries are public. It starts with the first wait and needs no care: entries of a process that died are taken
-by the next batch of any other. Not here: what an entry says (outbox.py), how a batch works (sequencer.py).
+entries are public; once in five seconds it does so for entries that nobody waits for, as the end of a stream
+whose listener has left. It starts with the first wait and needs no care: entries of a process that died are
+taken by the next batch of any other. Not here: what an entry says (outbox.py), how a batch works
+(sequencer.py).
 """
 
 import logging
@@ -31,6 +33,7 @@ from registry.log.tiles import TileFolder, TileReader
 log = logging.getLogger(__name__)
 
 BATCH_EVERY_S = 0.1  # the design allows 100 to 300 ms
+IDLE_S = 5.0  # an entry that waits for 30 s is an alert (docs/operations.md)
 WAIT_S = 10.0
 
 Named = int | uuid.UUID
@@ -208,7 +211,7 @@ class TransparencyLog:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
+                self._changed.wait_for(lambda: self._waiting or self._closed, timeout=IDLE_S)
                 if self._closed:
                     return
             started_s = time.monotonic()

@@ -64,6 +64,7 @@ def test_what_the_log_does_not_have_is_404(server: Server) -> None:
         "entries/999",
         "9",
         "0/000.p/0",
+        "0/000.p/256",
         "../keys/log.key",
         "..%2fkeys%2flog.key",
         "0/..%2f..%2f..%2fkeys%2flog.key",

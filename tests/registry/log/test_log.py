@@ -5,6 +5,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,21 @@ def test_who_reads_slowly_finds_the_tiles_of_a_tree_many_batches_old(
             assert root(reader.node, older.size) == older.root
     with pytest.raises(LogDamaged):
         log.folder.read("tile/0/001.p/200")  # nobody has signed so many
+
+
+def test_an_entry_that_nobody_waits_for_is_public_soon(
+    database: Database, log: TransparencyLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of a stream whose listener has left: a quiet service would leave it out for hours."""
+    monkeypatch.setattr("registry.log.log.IDLE_S", 0.2)
+    first, second = begin(database, 2)
+    log.wait(first.generation_id)  # which starts the thread
+    finish(database, second, bytes(32))
+    end_s = time.monotonic() + 20
+    while log.waiting_s() and time.monotonic() < end_s:
+        time.sleep(0.05)
+    assert not log.waiting_s()
+    assert b"finished" in log.receipt(second.generation_id).leaf
 
 
 def test_waiters_of_many_threads_share_batches(database: Database, log: TransparencyLog) -> None:
