@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg2
 from sqlalchemy import Connection, create_engine, exc, inspect, text
 from sqlalchemy.engine import URL, make_url
 
@@ -89,11 +90,19 @@ class Database:
             away = isinstance(error, exc.OperationalError | exc.InterfaceError)
             if not (away or error.connection_invalidated):
                 raise
-            where = self.url.render_as_string(hide_password=True)
-            reason = str(error.orig).strip().splitlines()[0]
-            raise DatabaseUnavailable(
-                f"the database does not answer ({reason}): see that {where} runs, then try again"
-            ) from error
+            raise self._away(error.orig) from error
+        except psycopg2.Error as error:
+            # Of a connection that is taken back into the pool, unwrapped: its server died.
+            if error.pgcode is not None:
+                raise
+            raise self._away(error) from error
+
+    def _away(self, error: BaseException | None) -> DatabaseUnavailable:
+        where = self.url.render_as_string(hide_password=True)
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        return DatabaseUnavailable(
+            f"the database does not answer ({reason}): see that {where} runs, then try again"
+        )
 
     def prepare(self) -> None:
         """Check the server's version and bring the schema up to date. Safe for many processes at once.

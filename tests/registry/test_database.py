@@ -1,5 +1,6 @@
 """The border to PostgreSQL: URLs, versions, and what happens while the server is away."""
 
+import psycopg2
 import pytest
 from sqlalchemy import exc, text
 
@@ -62,3 +63,9 @@ def test_a_commit_waits_for_the_disk(database: Database) -> None:
     """Log before release: an acknowledged row must survive a power failure."""
     with database.transaction() as connection:
         assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+
+
+def test_what_the_driver_raises_unwrapped_when_its_server_dies_is_unavailable(database: Database) -> None:
+    """Seen once, when PostgreSQL was killed while a connection was given back."""
+    with pytest.raises(DatabaseUnavailable, match="server closed"), database.translated():
+        raise psycopg2.DatabaseError("server closed the connection unexpectedly")
