@@ -49,10 +49,10 @@ class SpeechRun:
     steps: dict[Stage, int] = field(default_factory=lambda: {Stage.SAY: 5_000})
     start: Path | None = None  # a model folder to begin with; a user's rows, if it has none, begin silent
     voice: str = "kathleen"
-    voice_share: float = 0.8  # of the sentences of the say stage
+    voice_share: float = 0.9  # of the sentences of the say stage
     neutral_share: float = 0.7  # of them that are not in another style
     phases: int = 4  # of the voice's neutral recordings in their frames; each makes other codes of them
-    scene_share: float = 0.6  # of the steps of the dialogue stage; the others are the say stage's
+    scene_share: float = 0.25  # of the steps of the dialogue stage; the others are the say stage's
     others: tuple[str, ...] | None = None  # voices that are trained on besides; None: all there are
     styled: bool = True  # also on what is not neutral
     model: MoshiConfig = field(default_factory=lambda: MINI_SPEECH)
