@@ -127,6 +127,10 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         """The last request is seen through, as far as RECOVERY_LIMIT_S."""
+        with self._client:
+            self._ask()
+
+    def _ask(self) -> None:
         mine: list[str] = []
         while not self._stopping.is_set():
             is_replay = bool(mine) and self._rng.random() < REPLAY_SHARE
