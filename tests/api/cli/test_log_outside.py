@@ -180,12 +180,19 @@ def test_a_witness_signs_what_extends_and_refuses_what_does_not(
     assert Note.parse(cosigned).text == Note.parse(first).text
 
 
+def _interruptible() -> None:
+    """Who starts the tests in the background of a shell has them ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextlib.contextmanager
 def witnessing(data_dir: Path, trust: str, port: int) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """The command itself, and the key that it prints."""
     command = [sys.executable, "-m", "api.cli.main", "--data-dir", str(data_dir), "log", "witness"]
     command += ["--key", trust, "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=_interruptible
+    ) as process:
         assert process.stderr is not None
         try:
             name, _, key = process.stderr.readline().strip().partition(" ")
