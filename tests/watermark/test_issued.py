@@ -18,7 +18,7 @@ KEY = Key(bytes(range(16)))
 OTHER = Key(bytes(range(1, 17)))
 ASSETS = Path(__file__).parents[1] / "assets"
 CONTENT_ID = 0xABC123456789
-DAMAGED = [("kathleen_1", "mp3_16k", 4), ("kerstin_1", "noise_10db", 6), ("kerstin_1", "opus_12k", 4)]
+DAMAGED = [("kathleen_1", "mp3_16k", 4), ("kerstin_1", "noise_10db", 6), ("kerstin_2", "amr_nb_12.2k", 5)]
 """Recording, edit, seconds: the mark is found and its payload is not read."""
 
 
