@@ -1,0 +1,6 @@
+"""Every test."""
+
+import os
+
+# As the commands have it (api/cli/main.py), and before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

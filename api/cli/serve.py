@@ -61,8 +61,6 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Blocks until the service has stopped; exit code 1 when it could not start."""
     chosen = settings(args, "model", "device", "precision", "voice")
-    # Before numpy is imported: the workers use the cores, and threads of its own would wait for each other.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(chosen.torch_threads))
     import torch
     import uvicorn
 

@@ -4,6 +4,7 @@ Real service, real PostgreSQL, real recordings. Commands run in this process whe
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -266,3 +267,22 @@ def test_a_reader_that_leaves_early_is_no_error_message(tmp_path: Path) -> None:
     head = f'{sys.executable} -c "{program}" | true'
     ended = subprocess.run(["sh", "-c", head], capture_output=True, text=True, check=True)
     assert "Traceback" not in ended.stderr
+
+
+def test_numpy_starts_no_threads_beside_a_command() -> None:
+    """Its threads wait for each other: beside another program `verify` took half as long again."""
+    told = (
+        "import os, sys\n"
+        "from api.cli.main import main\n"
+        "try:\n    main(['demo', '--nonsense'])\n"
+        "except SystemExit:\n    pass\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import numpy\n"
+        "numpy.ones((500, 500)) @ numpy.ones((500, 500))\n"
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    ran = subprocess.run(
+        [sys.executable, "-c", told], env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "1\n"
