@@ -5,7 +5,8 @@
     for speech_T in speaker.say(request, seed=7): ...                  # float32 [1920] at 24 kHz
 
 (1) the text is normalised and cut into sentences (speech_text.py); (2) each is said by a stream of its own,
-whose words are given and whose timing is the model's (forcing.py); (3) the codec decodes all of them as one
+whose words are given, spelled or in phones (pronunciation.py), and whose timing is the model's (forcing.py);
+(3) the codec decodes all of them as one
 stream. The published models' user is absent: their rows hear nothing.
 Dimension key: B rows (one), T samples of a frame, K codebooks, E width. Not here: marking, registering,
 encoding (`api`), which everything said here passes through before anybody hears it.
@@ -20,13 +21,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from generation.checkpoints import Checkpoint, load_conditions, load_mimi, load_moshi, load_tokenizer
+from generation.checkpoints import (
+    Checkpoint,
+    load_conditions,
+    load_mimi,
+    load_moshi,
+    load_pronunciations,
+    load_tokenizer,
+)
 from generation.errors import SpeechRequestError
 from generation.forcing import Phase, WordForcing
 from generation.mimi import Mimi
 from generation.moshi import Guidance, Moshi, Sampling, SeededNoise, Stepper
 from generation.moshi.conditions import Conditions
 from generation.moshi.config import ZERO_TOKEN
+from generation.pronunciation import Pronunciations
 from generation.speech_text import sentences, spoken
 from generation.text import Text
 
@@ -60,6 +69,7 @@ class Speaker:
         text: Text,
         conditions: Conditions | None = None,
         *,
+        pronunciations: Pronunciations,
         sampling: Sampling = Sampling(),  # noqa: B008 - frozen
         guidance: Guidance | None = None,
     ) -> None:
@@ -67,6 +77,7 @@ class Speaker:
         self.name = name
         self.frame_samples = mimi.config.frame_samples
         self._mimi, self._text, self._conditions = mimi.prepare(), text, conditions
+        self._pronunciations = pronunciations
         self._moshi = moshi.prepare(1 if guidance is None else 2)
         self._sampling, self._guidance = sampling, guidance
 
@@ -80,6 +91,7 @@ class Speaker:
             load_moshi(checkpoint, device, torch.float32),
             load_tokenizer(checkpoint),
             load_conditions(checkpoint, device),
+            pronunciations=load_pronunciations(checkpoint),
             sampling=checkpoint.sampling,
             guidance=checkpoint.guidance,
         )
@@ -117,7 +129,7 @@ class Speaker:
         noise = SeededNoise(seed, self._moshi.device)
         heard = self._mimi.open(1)
         for number, sentence in enumerate(request.sentences):
-            words = [self._text.encode(word) for word in sentence.split()]
+            words = [self._text.encode(self._pronunciations.written(word)) for word in sentence.split()]
             forcing = WordForcing(
                 words,
                 seed=None if seed is None else seed + number,

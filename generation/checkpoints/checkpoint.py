@@ -56,6 +56,7 @@ class Checkpoint:
     int8: bool = False  # the file's linear maps have int8 weights
     lora: Lora | None = None
     conditions: Mapping[str, ConditionConfig] = field(default_factory=dict)
+    pronunciations_path: Path | None = None  # of words that are said by their phones
 
     @classmethod
     def open(cls, model: str | Path) -> Self:
@@ -93,7 +94,8 @@ class Checkpoint:
         sampling, guidance = _generation(fields.inner("lm_gen_config"))
         moshi, mimi = parse_moshi(fields), _mimi(source, fields)
         num_codebooks = max(moshi.num_spoken, moshi.num_heard)
-        if _several_speakers(fields):
+        several_speakers, pronunciations = _speaking(fields)
+        if several_speakers:
             num_codebooks //= 2
         if num_codebooks > mimi.num_codebooks:
             raise CheckpointError(
@@ -119,6 +121,7 @@ class Checkpoint:
             int8=int8,
             lora=_lora(source, fields, int8),
             conditions=parse_conditions(fields, moshi.temporal.dim),
+            pronunciations_path=fetch(source, pronunciations) if pronunciations else None,
         )
 
 
@@ -139,11 +142,13 @@ def _lora(source: Source, fields: Fields, int8: bool) -> Lora | None:
     return Lora(fetch(source, name), rank, scaling)
 
 
-def _several_speakers(fields: Fields) -> bool:
-    """Drop what only the published STT and TTS programs read; say whether the codebooks are of two voices."""
+def _speaking(fields: Fields) -> tuple[bool, str | None]:
+    """Drop what only the published STT and TTS programs read; say whether the codebooks are of two voices,
+    and which file has pronunciations (ours alone)."""
     fields.inner("stt_config")
     fields.inner("model_id")
-    return fields.inner("tts_config").take("multistream", bool, False)
+    tts = fields.inner("tts_config")
+    return tts.take("multistream", bool, False), tts.optional("pronunciations_name", str)
 
 
 def _generation(fields: Fields) -> tuple[Sampling, Guidance | None]:

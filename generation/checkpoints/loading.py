@@ -21,6 +21,7 @@ from generation.mimi import Mimi, MimiConfig
 from generation.moshi import Moshi
 from generation.moshi.conditions import Conditions
 from generation.moshi.config import TEXT_END, TEXT_PADDING
+from generation.pronunciation import Pronunciations
 from generation.streaming.int8 import quantize
 from generation.text import Text
 
@@ -133,6 +134,12 @@ def usual_conditions(checkpoint: Checkpoint, conditions: Conditions, batch_size:
 def _never_end(moshi: Moshi) -> None:
     """Hibiki sometimes ends its text too early; as published, it then reads padding and goes on."""
     moshi.text_emb.weight[TEXT_END] = moshi.text_emb.weight[TEXT_PADDING]
+
+
+def load_pronunciations(checkpoint: Checkpoint) -> Pronunciations:
+    """Of words that are said by their phones; most models have none. Raises CheckpointError."""
+    path = checkpoint.pronunciations_path
+    return Pronunciations({}) if path is None else Pronunciations.load(path)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Text:

@@ -1,6 +1,7 @@
 """A checkpoint folder in the published layout, which our loader and the published code both read.
 
     folder/model.safetensors  codec.safetensors  tokenizer.model  mimi_config.json  config.json
+    folder/pronunciations.xz  where words are said by their phones; the published code does not read it
 
 config.json is removed first and written last, each file under another name until it is whole: a crash leaves
 the old checkpoint, or a folder without config.json, whose weights fit nothing then and are refused.
@@ -29,6 +30,7 @@ from generation.moshi.conditions import Conditions
 CODEC_NAME = "codec.safetensors"
 CODEC_CONFIG_NAME = "mimi_config.json"
 TOKENIZER_NAME = "tokenizer.model"
+PRONUNCIATIONS_NAME = "pronunciations.xz"
 
 
 def write_checkpoint(
@@ -40,9 +42,11 @@ def write_checkpoint(
     *,
     guidance: Guidance | None = None,
     conditions: Conditions | None = None,
+    pronunciations: bytes | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write both models and the tokenizer (the bytes of a sentencepiece model). Replaces what is there.
+    `pronunciations`: the bytes of a table (generation/pronunciation.py).
 
     `sampling` and `guidance`: what generation uses unless told otherwise; `conditions` go into the language
     model's file; `dtype` of all weights, None: as they are. Raises OSError.
@@ -66,6 +70,9 @@ def write_checkpoint(
     }
     if conditions is not None:
         names |= published_conditions(conditions)
+    if pronunciations is not None:
+        _write(folder / PRONUNCIATIONS_NAME, pronunciations)
+        names["tts_config"] = {"pronunciations_name": PRONUNCIATIONS_NAME}
     _write_json(folder / CONFIG_NAME, names | published_moshi(moshi.config))
 
 

@@ -69,7 +69,7 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0, **overrides: Any) -> Path
     return folder
 
 
-def write_tiny_voice(folder: Path, seed: int = 0) -> Path:
+def write_tiny_voice(folder: Path, seed: int = 0, pronunciations: bytes | None = None) -> Path:
     """The same as `earmark train speech` writes it: no user, styles and voices, guided by its text."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,7 +78,14 @@ def write_tiny_voice(folder: Path, seed: int = 0) -> Path:
         conditions = Conditions(condition_configs(("kathleen", "other")), config.temporal.dim)
     guidance = Guidance(1.5, without_text=True)
     write_checkpoint(
-        folder, moshi, mimi, tiny_tokenizer(), guidance=guidance, conditions=conditions, dtype=torch.float16
+        folder,
+        moshi,
+        mimi,
+        tiny_tokenizer(),
+        guidance=guidance,
+        conditions=conditions,
+        pronunciations=pronunciations,
+        dtype=torch.float16,
     )
     return folder
 

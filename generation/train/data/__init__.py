@@ -8,13 +8,15 @@
 Needs, at training time only: Debian's `espeak-ng` and `flite`, and `pip install 'earmark[train]'`.
 """
 
-from generation.train.data.build import DataConfig, Figures, build
+from generation.train.data.build import PRONUNCIATIONS, TOKENIZER, DataConfig, Figures, build
 from generation.train.data.cache import Row, SpeechCache
 from generation.train.data.item import Part, SpokenSentence, Word
 from generation.train.data.styles import STYLES, Style
 
 __all__ = [
+    "PRONUNCIATIONS",
     "STYLES",
+    "TOKENIZER",
     "DataConfig",
     "Figures",
     "Part",

@@ -5,9 +5,10 @@
 (1) the held-out sentences, (2) the vocabulary, (3) the recorded voice: every recording with its words, and
 copies of the training ones in other styles, (4) each synthesizer voice: the held-out sentences in shard 0,
 then training sentences, half of them neutral, until its hours are full, (5) more of a flite voice: sentences
-chosen for words that it has seldom said, (6) conversations. Everything is decided by hashes of names, so a
+chosen for words that it has seldom said, (6) conversations, (7) the table of words that are learned by their
+phones, and their pieces for the vocabulary. Everything is decided by hashes of names, so a
 run that was stopped goes on with the next shard, and more hours add shards to those there are. But (5)
-chooses by what (4) holds: for more hours of (4) delete the shards VOICE-rare-… first.
+chooses by what (4) holds: for more hours of (4) delete the shards VOICE-rare-… first. What (7) made stays.
 """
 
 import json
@@ -22,8 +23,9 @@ from typing import NamedTuple
 from audio import corpus
 from audio.durable import write_durably
 from generation.errors import TrainingDataError
+from generation.pronunciation import Pronunciations
 from generation.speech_text import spoken
-from generation.train.data import cache, dialogues, espeak, flite, styles, tokenizer
+from generation.train.data import cache, dialogues, espeak, flite, lexicon, styles, tokenizer
 from generation.train.data.align import Aligner
 from generation.train.data.item import Part, Speaker, SpokenSentence
 from generation.train.data.sentences import Texts, bare, digest, held_out, rarely_said
@@ -34,7 +36,8 @@ SHARD_ITEMS = 200
 
 FLITE_SHARES = {"slt": 0.5, "rms": 0.25, "awb": 0.25}  # slt is what the shipped voice speaks like
 _HELD_OUT = "held_out.json"
-_TOKENIZER = "tokenizer.model"
+TOKENIZER = "tokenizer.model"
+PRONUNCIATIONS = "pronunciations.xz"
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,11 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
     kept_out = held_out(text for _, text in recordings)
     _claim(config.out, kept_out)  # (1)
     texts = Texts(config.corpus, excluded=kept_out)
-    if not (config.out / _TOKENIZER).exists():  # (2)
+    if not (config.out / TOKENIZER).exists():  # (2)
         note("training the vocabulary")
         spoken_too = [text for _, text in recordings if text not in kept_out]
         written = islice(texts.stream("tokenizer"), tokenizer.NUM_SENTENCES)
-        tokenizer.train(chain(spoken_too, written), config.out / _TOKENIZER)
+        tokenizer.train(chain(spoken_too, written), config.out / TOKENIZER)
     jobs = _recorded_jobs(recordings, frozenset(kept_out), config.styled_copies)
     for number in count():  # (3)
         batch = list(islice(jobs, SHARD_ITEMS))
@@ -101,7 +104,18 @@ def build(config: DataConfig, note: Callable[[str], None]) -> list[Figures]:
         users += [flite.Flite(voice) for voice in FLITE_SHARES if voice != "slt"]
         hours, slt = config.hours_dialogues, flite.Flite("slt")
         dialogues.build_dialogues(config.corpus, config.out, hours, slt, users, note)
-    return figures(cache.SpeechCache(config.out))
+    speech = cache.SpeechCache(config.out)
+    _write_phones(config.out, speech, texts, note)  # (7)
+    return figures(speech)
+
+
+def _write_phones(out: Path, speech: cache.SpeechCache, texts: Texts, note: Callable[[str], None]) -> None:
+    path = out / PRONUNCIATIONS
+    said = [row.text for row in speech.rows if row.part is Part.TRAIN]
+    if not path.exists():
+        lexicon.write(chain(texts.stream("pronunciations"), said), said, path)
+        note(f"{len(Pronunciations.load(path))} words have phones")
+    tokenizer.extend(list(lexicon.written(said, Pronunciations.load(path))), out / TOKENIZER)
 
 
 def figures(speech: cache.SpeechCache) -> list[Figures]:

@@ -1,4 +1,4 @@
-"""Speech of CMU Flite, with the time of every word; and Flite's guess at how a word is pronounced.
+"""Speech of CMU Flite, with the time of every word; and how its dictionary and rules pronounce a word.
 
 The library of Debian's package `flite` is called in this process through ctypes: one utterance holds tokens,
 words, syllables and segments, and their ends are read by its feature paths. Text must be what
@@ -80,6 +80,19 @@ class Flite:
             self._library.delete_utterance(utterance)
         return [_CMU.get(phone, phone.upper().decode()) for phone in phones if phone != b"pau"]
 
+    @staticmethod
+    def phones(word: str) -> tuple[str, ...]:
+        """ARPAbet phones of one word with the stress of vowels, 0 or 1, and AX: "moshi" is M OW1 SH IY0. From
+        the dictionary, else by letters; 0.1 ms."""
+        library, lexicon = _library(), _lexicon()
+        found = rest = library.lex_lookup(lexicon, word.encode("ascii"), None, None)
+        said = []
+        while rest:
+            said.append(library.val_string(library.val_car(rest)).decode().upper())
+            rest = library.val_cdr(rest)
+        library.delete_val(found)
+        return tuple(said)
+
     def _items(self, utterance: int, relation: bytes) -> list[int]:
         found, item = [], self._library.relation_head(self._library.utt_relation(utterance, relation))
         while item:
@@ -109,11 +122,26 @@ def _library() -> Any:
         ("item_feat_string", text, [pointer, text]),
         ("ffeature_float", ctypes.c_float, [pointer, text]),
         ("delete_utterance", None, [pointer]),
+        ("lex_lookup", pointer, [pointer, text, text, pointer]),
+        ("val_car", pointer, [pointer]),
+        ("val_cdr", pointer, [pointer]),
+        ("val_string", text, [pointer]),
+        ("delete_val", None, [pointer]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     library.flite_init()
     return library
+
+
+@cache
+def _lexicon() -> int:
+    """The English dictionary of the package."""
+    _library()
+    init = _load("libflite_cmulex.so.1").cmu_lex_init
+    init.restype = ctypes.c_void_p
+    lexicon: int = init()
+    return lexicon
 
 
 def _load(name: str) -> ctypes.CDLL:

@@ -19,7 +19,8 @@ from generation.speech_text import sentences, spoken
 
 NUM_HELD_OUT = 100
 _FEWEST_WORDS = 3
-_OFTEN, _RARE_SHARE = 100, 0.4
+OFTEN = 100  # times that a word is heard by then as well as it will be
+_RARE_SHARE = 0.4
 
 
 def bare(text: str) -> str:
@@ -49,7 +50,7 @@ def rarely_said(texts: Iterable[str], said: Iterable[str]) -> Iterator[str]:
     times = Counter(word for text in known for word in text.split())
     for text in texts:
         words = bare(text).split()
-        rare = sum(times[word] < _OFTEN for word in words)
+        rare = sum(times[word] < OFTEN for word in words)
         if rare >= _RARE_SHARE * len(words) and " ".join(words) not in known:
             times.update(words)
             yield text

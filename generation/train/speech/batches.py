@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generation.moshi.config import TEXT_PADDING, ZERO_TOKEN
+from generation.pronunciation import Pronunciations
 from generation.text import Text
 from generation.train.data.cache import Row, SpeechCache
 from generation.train.data.item import Part, Word
@@ -47,8 +48,9 @@ class Sentence(NamedTuple):
 class Words:
     """The tokens of words, each encoded once."""
 
-    def __init__(self, text: Text) -> None:
-        self._text = text
+    def __init__(self, text: Text, pronunciations: Pronunciations) -> None:
+        """`pronunciations` of those that are not written as they are spelled."""
+        self._text, self._pronunciations = text, pronunciations
         self._pieces: dict[str, list[int]] = {}
 
     def tokens(self, row: Row) -> list[list[int]]:
@@ -57,7 +59,7 @@ class Words:
 
     def _of(self, word: str) -> list[int]:
         if word not in self._pieces:
-            self._pieces[word] = self._text.encode(word)
+            self._pieces[word] = self._text.encode(self._pronunciations.written(word))
         return self._pieces[word]
 
 

@@ -28,7 +28,9 @@ from audio.bfloat16 import multiplies_bfloat16
 from generation.checkpoints import read_mimi, write_checkpoint
 from generation.errors import TrainingDataError
 from generation.moshi import Guidance, Sampling
+from generation.pronunciation import Pronunciations
 from generation.text import Text
+from generation.train.data import PRONUNCIATIONS, TOKENIZER
 from generation.train.data.cache import SpeechCache
 from generation.train.held_out import note_held_out
 from generation.train.speech.batches import Batch, Sentences, Words
@@ -53,7 +55,7 @@ class SpeechTraining:
         torch.set_num_threads(run.threads)
         torch.manual_seed(run.seed)
         self.run = run
-        speech, text = SpeechCache(run.data), Text.load(run.data / "tokenizer.model")
+        speech, text = SpeechCache(run.data), Text.load(run.data / TOKENIZER)
         if not any(row.voice == run.voice for row in speech.rows):
             raise TrainingDataError(f"{run.data} has no speech of {run.voice}: run earmark train data first")
         mimi = read_mimi(run.codec, run.mimi, run.model.num_spoken, run.device)
@@ -63,9 +65,10 @@ class SpeechTraining:
         for phase in range(1, run.phases):
             late = mimi.config.frame_samples * phase // run.phases
             codes.append(CodeCache(speech, own, mimi, run.out, report, late))
-        words = Words(text)
-        self.sentences = Sentences(run, speech, rows, codes, words)
-        self.scenes = Scenes(run, mimi, words, report) if run.steps.get(Stage.DIALOGUE) else None
+        phones = Pronunciations.load(run.data / PRONUNCIATIONS)
+        self.sentences = Sentences(run, speech, rows, codes, Words(text, phones))
+        spelled = Words(text, Pronunciations({}))  # for what Moshi writes is read by people
+        self.scenes = Scenes(run, mimi, spelled, report) if run.steps.get(Stage.DIALOGUE) else None
         self.voice = Voice(run.model, condition_configs(self.sentences.voices)).to(run.device)
         begin(self.voice.moshi, text)
         if run.start is not None:
@@ -120,10 +123,11 @@ class SpeechTraining:
             folder,
             self.average.moshi,
             read_mimi(run.codec, run.mimi, run.model.num_spoken),
-            (run.data / "tokenizer.model").read_bytes(),
+            (run.data / TOKENIZER).read_bytes(),
             SAMPLING,
             guidance=GUIDANCE,
             conditions=self.average.conditions,
+            pronunciations=(run.data / PRONUNCIATIONS).read_bytes(),
             dtype=torch.float16,
         )
         return folder

@@ -20,6 +20,8 @@ from generation.moshi.conditions import ConditionConfig, Conditions
 from generation.moshi.embedding import Embedding
 from generation.text import Text
 
+_TEXT_OUT = "moshi.text_linear.weight"
+_OF_TEXT = (_TEXT_OUT, "moshi.text_emb.weight", "moshi.depformer_text_emb.weight")
 _PLACES = 6  # from either end; beyond, the last one
 
 
@@ -55,7 +57,8 @@ def begin(model: Moshi, text: Text) -> None:
 @torch.no_grad()
 def begin_with(voice: Voice, folder: Path) -> None:
     """Take the weights of a model of the same sizes; voices and styles by their names. Rows that it does not
-    have, the user's, begin as zeros: the model says at first what it said before. Raises CheckpointError.
+    have, the user's, begin as zeros: the model says at first what it said before. Pieces that its vocabulary
+    does not have stay as they are. Raises CheckpointError.
     """
     checkpoint = Checkpoint.open(folder)
     conditions = load_conditions(checkpoint)
@@ -66,12 +69,24 @@ def begin_with(voice: Voice, folder: Path) -> None:
     for name, own in voice.state_dict().items():
         if name in given and given[name].shape == own.shape:
             own.copy_(given[name])
+        elif name in given and name in _OF_TEXT and given[name].shape[1:] == own.shape[1:]:
+            _take_pieces(own, given[name], has_initial=name != _TEXT_OUT)
         elif name not in given and name.startswith("moshi.emb."):
             own.zero_()
         else:
             raise CheckpointError(
                 f"{folder} cannot be gone on with: its {name} is of another size or missing"
             )
+
+
+def _take_pieces(own_VE: Tensor, given_VE: Tensor, has_initial: bool) -> None:
+    """Leave the pieces at the end, behind which stands, where there is one, the initial token."""
+    num, room = len(given_VE) - has_initial, len(own_VE) - has_initial
+    if num > room:
+        raise CheckpointError(f"the vocabulary has {room} pieces where {num} are to be gone on with")
+    own_VE[:num] = given_VE[:num]
+    if has_initial:
+        own_VE[-1] = given_VE[-1]
 
 
 def _take_values(given: Conditions, wanted: Conditions, folder: Path) -> None:

@@ -16,8 +16,9 @@ from generation.mimi import Mimi
 from generation.mimi.model import MimiState
 from generation.moshi import Moshi
 from generation.moshi.config import SILENT_TEXT, TEXT_END_OF_PADDING, TEXT_PADDING, ZERO_TOKEN
+from generation.pronunciation import LETTERS, Pronunciations, packed
 from generation.text import Text
-from generation.train.data import dialogues
+from generation.train.data import PRONUNCIATIONS, TOKENIZER, dialogues
 from generation.train.data.cache import SpeechCache, write_shard
 from generation.train.data.item import Part, SpokenSentence, Word
 from generation.train.speech.batches import Words
@@ -61,7 +62,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
     sides = [(_neutral(v, n), part) for n, part in enumerate(PARTS) for v in ("slt", "user")]
     (data / dialogues.FOLDER).mkdir()
     write_shard(data / dialogues.FOLDER, "dialogue-0000", sides, 0)
-    (data / "tokenizer.model").write_bytes(tiny_tokenizer())
+    (data / TOKENIZER).write_bytes(tiny_tokenizer())
+    (data / PRONUNCIATIONS).write_bytes(packed({"rains": ("R",)}))
     torch.manual_seed(1)
     save_file(published_state(Mimi(TINY_MIMI)), root / "codec.safetensors")
     model = replace(TINY_MOSHI, num_audio=8, delays=TINY_MOSHI.delays[:9])
@@ -78,7 +80,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SpeechRun:
 
 
 def _text(run: SpeechRun) -> Text:
-    return Text.load(run.data / "tokenizer.model")
+    return Text.load(run.data / TOKENIZER)
+
+
+def _words(run: SpeechRun, *, phones: bool) -> Words:
+    path = run.data / PRONUNCIATIONS
+    return Words(_text(run), Pronunciations.load(path) if phones else Pronunciations({}))
 
 
 def _training(run: SpeechRun) -> SpeechTraining:
@@ -166,14 +173,14 @@ def test_a_scene_is_what_moshi_writes_says_and_hears(run: SpeechRun) -> None:
     assert batch.stage is Stage.DIALOGUE
     speech = SpeechCache(run.data / dialogues.FOLDER)
     moshi, user = speech.rows[2:4]
-    [scene] = training.scenes._written(Words(_text(run)), [(moshi, user)])
+    [scene] = training.scenes._written(_words(run, phones=False), [(moshi, user)])
     one = training.scenes.batch([scene]).tokens_BRF[0]
     mimi = read_mimi(run.codec, TINY_MIMI, 8)
     for row, codes_KF in ((moshi, one[1:9]), (user, one[9:])):
         wav_T = np.pad(speech.read(row).wav_T, (LEAD_IN * 1920, TAIL * 1920 + -row.length % 1920))
         assert torch.equal(codes_KF, mimi.run(torch.from_numpy(wav_T)[None])[0][0])
     written = [int(token) for token in one[0] if token not in SILENT_TEXT]
-    assert written == [token for word in Words(_text(run)).tokens(moshi) for token in word]
+    assert written == [token for word in _words(run, phones=False).tokens(moshi) for token in word]
     assert int((one[0] == TEXT_END_OF_PADDING).sum()) == len(moshi.words), "nothing ends a conversation"
 
 
@@ -209,9 +216,50 @@ def test_a_voice_alone_is_no_partner(run: SpeechRun) -> None:
 def test_a_model_of_another_size_cannot_be_gone_on_with(run: SpeechRun) -> None:
     _training(run)
     run_speech(run, lambda _: None)
-    wider = replace(TINY_MOSHI, text_vocabulary=TINY_MOSHI.text_vocabulary + 8)
+    wider = replace(TINY_MOSHI, temporal=replace(TINY_MOSHI.temporal, feed_forward=144))
     with pytest.raises(CheckpointError, match="another size"):
         _training(replace(_talking(run), model=wider))
+
+
+def test_a_smaller_vocabulary_cannot_be_gone_on_with(run: SpeechRun) -> None:
+    num = TINY_MOSHI.text_vocabulary
+    larger = replace(run, model=replace(run.model, text_vocabulary=num + 8), steps={Stage.TEXT: 1})
+    _training(larger)
+    run_speech(larger, lambda _: None)
+    with pytest.raises(CheckpointError, match=f"{num} pieces where {num + 8}"):
+        _training(_talking(run))
+
+
+def test_a_larger_vocabulary_begins_with_the_pieces_that_there_were(run: SpeechRun) -> None:
+    """Behind them stands the token a text begins with: it must move with the end."""
+    _training(run)
+    run_speech(run, lambda _: None)
+    num = TINY_MOSHI.text_vocabulary
+    begun = _training(replace(_talking(run), model=replace(TINY_MOSHI, text_vocabulary=num + 8))).voice.moshi
+    before = load_moshi(Checkpoint.open(run.out / "model"))
+    for own, given in (
+        (begun.text_emb.weight, before.text_emb.weight),
+        (begun.depformer_text_emb.weight, before.depformer_text_emb.weight),
+    ):
+        assert torch.equal(own[:num], given[:num]) and torch.equal(own[-1], given[-1])
+    assert torch.equal(begun.text_linear.weight[:num], before.text_linear.weight)
+    assert len(begun.text_linear.weight) == num + 8
+
+
+def test_sentences_are_in_phones_where_there_are_some_and_conversations_are_spelled(run: SpeechRun) -> None:
+    """What is said is learned by its sounds; what Moshi writes is read by people."""
+    training = _training(_talking(run))
+    assert training.scenes is not None
+    said = [one for box in training.sentences._buckets._boxes.values() for one in box]
+    talked = [one for box in training.scenes._buckets._boxes.values() for one in box]
+    encode = _text(run).encode
+    for texts_F, last_word in (
+        ([one.text_F for one in said if one.row.text == "it rains."], LETTERS["R"] + "."),
+        ([one.text_F for one in talked if one.moshi.text == "it rains."], "rains."),
+    ):
+        assert texts_F
+        for text_F in texts_F:
+            assert text_F[~np.isin(text_F, SILENT_TEXT)].tolist() == encode("it") + encode(last_word)
 
 
 def test_a_model_may_be_gone_on_with_in_another_of_its_voices(run: SpeechRun) -> None:
@@ -262,7 +310,7 @@ def test_the_voice_is_heard_at_other_phases_and_its_text_goes_with_it(run: Speec
     for one in late:
         times = [(start_s + 0.04, end_s + 0.04) for _, start_s, end_s in one.row.words]
         words = [Word(word.text, *at) for word, at in zip(one.row.words, times, strict=True)]
-        pieces, num_frames = Words(_text(run)).tokens(one.row), one.codes.codes(one.row).shape[1]
+        pieces, num_frames = _words(run, phones=True).tokens(one.row), one.codes.codes(one.row).shape[1]
         assert np.array_equal(one.text_F, text_frames(words, pieces, num_frames, run.lead_frames))
 
 
