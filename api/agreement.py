@@ -1,12 +1,11 @@
 """How closely audio agrees with registered audio: step (6) of detection, pure.
 
-    strength = signs / sqrt(s) + 3 likeness / s        of a span with s audible seconds; the score's two parts
+    strength = signs / sqrt(s) + 3 likeness / s     of a span with s audible seconds (registry/candidates.py)
 
 A false-alarm probability says that a likeness is no chance. It does not say that the audio is the
 generation: a mark that was pasted onto another clip, made louder, is heard in that clip's pauses, and what
 is heard there is shaped like the generation it came from. So a match counts as agreement only when it is
-also strong. The signs of a copy grow with the root of its length and the likeness with the length, so a
-strength is one of any length.
+also strong.
 
 Chosen 2026-11-27 on 20 validation speakers, version 2 of the fingerprint (`python -m benchmarks.agreement
 --split validation`): copies of 10 s 15.9 and more (the least: noise of 10 dB), of 3 s through a telephone
@@ -17,14 +16,9 @@ BUG: a mark pasted so loud that its source is plainly heard behind the victim (t
 below its source) passes in five of 40 such cases.
 """
 
-import math
-
 from api.audible import Audible
 from api.verdict import Agreement
-from registry import Match, MatchResult
-
-LIKENESS = 3.0
-"""How much the windows' likeness counts beside the signs' agreement: in 10 s as much as in the score."""
+from registry import Match, MatchResult, strength
 
 CLEAR = 13.5
 """Strength from which on a match is agreement: between marks pasted at six times their level and copies of
@@ -42,16 +36,10 @@ WHOLE = 0.8
 edge is known to about half a second: of a 5 s clip 0.2 is both edges."""
 
 
-def strength(found: Match | MatchResult, audible_s: float) -> float:
-    """How closely so many audible seconds agree, whatever their number."""
-    signs = found.score - found.likeness
-    return signs / math.sqrt(audible_s) + LIKENESS * found.likeness / audible_s
-
-
 def is_clear(match: Match, heard: Audible) -> bool:
     """Whether an accepted match is strong enough to say that its span is the generation's audio."""
     audible_s = heard.duration_s * heard.covered([(match.start_s, match.end_s)])
-    return audible_s > 0 and strength(match, audible_s) >= CLEAR
+    return audible_s > 0 and strength(match.score, match.likeness, audible_s) >= CLEAR
 
 
 def agreement(comparison: MatchResult, heard: Audible) -> Agreement:
@@ -62,6 +50,6 @@ def agreement(comparison: MatchResult, heard: Audible) -> Agreement:
     if spans:
         return Agreement.WHOLE if heard.covered(spans) >= WHOLE else Agreement.PART
     enough = heard.duration_s >= MIN_TO_DENY_S
-    if enough and strength(comparison, heard.duration_s) < UNLIKE:
+    if enough and strength(comparison.score, comparison.likeness, heard.duration_s) < UNLIKE:
         return Agreement.NONE
     return Agreement.UNKNOWN

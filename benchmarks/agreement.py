@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from api.agreement import CLEAR, UNLIKE, strength
+from api.agreement import CLEAR, UNLIKE
 from api.audible import audible
 from audio import SAMPLE_RATE_HZ, corpus, edits
 from benchmarks.report import Proportion, corpus_root, table, write
-from registry import matching
+from registry import matching, strength
 from registry.changelog import GenerationCodes
 from registry.fingerprint.windows import Fingerprinter
 from watermark import Embedder, Key
@@ -79,7 +79,9 @@ def measure(voices: list[tuple[Wav, Wav | None]]) -> dict[str, list[float]]:
             heard = audible(wav_T)
             if heard.duration_s >= 1:
                 compared = matching.compare(matching.prepare(wav_T, fingerprinter), codes)
-                strengths.setdefault(kind, []).append(strength(compared, heard.duration_s))
+                strengths.setdefault(kind, []).append(
+                    strength(compared.score, compared.likeness, heard.duration_s)
+                )
     return strengths
 
 

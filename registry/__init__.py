@@ -8,6 +8,7 @@ PostgreSQL holds the truth; the Faiss index is a replica of it. Importing this p
 reads nothing. Not covered: watermarks and verdicts; `api` composes those.
 """
 
+from registry.candidates import strength
 from registry.errors import (
     DatabaseUnavailable,
     DatabaseUnsupported,
@@ -72,4 +73,5 @@ __all__ = [
     "UnknownGeneration",
     "UnknownKey",
     "WeightsUnavailable",
+    "strength",
 ]

@@ -9,6 +9,7 @@ Dimension key: Q searched rows, K hits of a row, N windows of a generation. Not 
 (query.py), what is accepted (matching.py).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ HITS_PER_ROW = 20
 MAX_LINES = 20  # aligned for each query
 LINES_OF_ONE = 12  # the same, for one generation
 MAX_DETAILED = 6  # of them, the most alike, whose signs are compared
+LIKENESS = 3.0  # counts beside the signs in a strength: in 10 s as much as in the score
 MAX_DETAILED_LONG = 16  # beyond 5.3 s, which may hold several generations
 
 IndexSearch = Callable[[Callable[[WindowIndex], "Looked"]], "Looked"]
@@ -45,6 +47,12 @@ class Candidate(NamedTuple):
         """How little chance explains it: by the signs, and by the windows. What a codec or a room leaves of
         the signs is little and of the windows much; of a phrase said again it is the other way round."""
         return self.agreement.score + self.alignment.likeness
+
+
+def strength(score: float, likeness: float, seconds: float) -> float:
+    """How alike audio of that length is, whatever the length: signs / sqrt(s) + 3 likeness / s, the two parts
+    of a score. The signs of a copy grow with the root of its length and the likeness with the length."""
+    return (score - likeness) / math.sqrt(seconds) + LIKENESS * likeness / seconds
 
 
 class Looked(NamedTuple):

@@ -9,7 +9,8 @@
         what is left of the query is compared with the accepted generations again, for further spans
     (5) nothing accepted, or weakly: (2) to (4) again at two other pitches, with every third or fifth row. The
         plain search has nine parts in ten of the false alarms, the others share the tenth
-    (6) nothing accepted, and a perfect copy of this length could not have been -> inconclusive
+    (6) accepted, and weaker than any copy is: more alike than chance explains, and no copy -> inconclusive;
+        nothing accepted, and a perfect copy of this length could not have been -> inconclusive
     (7) nothing accepted, and some of the registry was fingerprinted by another network -> inconclusive
 
 S is the score of a line and N the registry's length in windows: the expected number of chance alignments
@@ -45,6 +46,7 @@ from registry.candidates import (
     align_one,
     look_up,
     searched_rows,
+    strength,
 )
 from registry.changelog import GenerationCodes
 from registry.errors import WeightsUnavailable
@@ -72,8 +74,13 @@ PITCHES = (2.0 ** (-2.25 / 12.0), 2.0 ** (2.25 / 12.0))
 PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of its score, the others 1.4
 PROBED_LINES = 10  # aligned for each of the other pitches
 STRONG = 15.0  # by the root of the seconds of a match: with less it may be the right one at the wrong pitch
+# By `strength`. A rare score says that likeness is no chance, and the same words in the same rhythm are alike
+# as well, the surer the longer they go on: up to 7.8 in 10 s. Copies have 7.7 and more, one in a room 6.6
+# (docs/LOG.md, 2026-11-27).
+LEAST_STRENGTH = 7.0
 COPY_PER_WINDOW = 10.0  # score by the root of the windows of a query; nine in ten untouched copies have more
 
+WEAK = "something registered is more alike than chance explains, and less than a copy is"
 OLDER_WINDOWS = (
     "nothing is close enough among what can be compared; {} windows were registered with another version of "
     "the fingerprint and cannot be"
@@ -185,6 +192,8 @@ def _judged(query: Query, found: list[Candidate], chance: "_Chance", looked: Loo
     accepted = [one for one in found[:MAX_MATCHES] if chance.p(one.score) <= ACCEPT_BELOW]
     matches = [match for best in accepted for match in _spans(query, chance, best)]
     result = _result(query, matches, found[0] if found else None, chance, looked.num_windows)
+    if accepted and not matches:  # (6)
+        return replace(result, outcome="inconclusive", reason=WEAK)
     if matches or not looked.num_foreign:
         return result
     # (7)
@@ -214,7 +223,10 @@ def _spans(query: Query, chance: "_Chance", first: Candidate) -> list[Match]:
         p = chance.p(found.score)
         if p > ACCEPT_BELOW:
             break
-        spans.append(to_match(found, p, query))
+        match = to_match(found, p, query)
+        if strength(match.score, match.likeness, match.end_s - match.start_s) < LEAST_STRENGTH:
+            break
+        spans.append(match)
         rest = rest.without(found.alignment)
         further = align_one(rest, first.codes)
         if further is None:

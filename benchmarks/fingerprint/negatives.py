@@ -51,6 +51,7 @@ def measure(
 ) -> dict[str, Any]:
     """Print the table of false matches and return it."""
     p_values: dict[tuple[str, float], list[float]] = defaultdict(list)
+    accepted: dict[tuple[str, float], list[bool]] = defaultdict(list)
     pitched: dict[str, list[bool]] = defaultdict(list)
     queries = chain(
         _human(clips, registered, pool),
@@ -67,10 +68,11 @@ def measure(
                 for who, gallery, hidden in cases:
                     found = gallery.match(prepared, hidden)
                     p_values[who, seconds].append(found.false_alarm_probability)
+                    accepted[who, seconds].append(bool(found.matches))
                     pitched[who].append(any(match.pitch != 1.0 for match in found.matches))
-    out = _table(p_values)
-    for who, accepted in pitched.items():
-        share = Proportion(sum(accepted), len(accepted))
+    out = _table(p_values, accepted)
+    for who, at_another in pitched.items():
+        share = Proportion(sum(at_another), len(at_another))
         print(f"{who}: accepted at another pitch {share}")
         out[f"{who}, at another pitch"] = share.as_json()
     return out
@@ -122,18 +124,21 @@ def _as_full(registered: Registered) -> Gallery:
     return gallery
 
 
-def _table(p_values: dict[tuple[str, float], list[float]]) -> dict[str, Any]:
+def _table(
+    p_values: dict[tuple[str, float], list[float]], accepted: dict[tuple[str, float], list[bool]]
+) -> dict[str, Any]:
     rows, out = [], {}
     for who in dict.fromkeys(who for who, _ in p_values):
-        lengths = {s: values for (name, s), values in sorted(p_values.items()) if name == who}
-        everything = np.concatenate([np.array(values) for values in lengths.values()])
-        for label, values in [*((f"{s:g} s", np.array(v)) for s, v in lengths.items()), ("all", everything)]:
+        lengths = sorted(seconds for name, seconds in p_values if name == who)
+        for label, part in [*((f"{s:g} s", [s]) for s in lengths), ("all", lengths)]:
+            values = np.concatenate([p_values[who, seconds] for seconds in part])
             shares = [Proportion(int(np.sum(values <= p)), len(values)) for p in P_LEVELS]
-            rows.append([who, label, *(f"{s.hits}/{s.trials}" for s in shares), shares[2]])
+            taken = Proportion(sum(sum(accepted[who, seconds]) for seconds in part), len(values))
+            rows.append([who, label, *(f"{s.hits}/{s.trials}" for s in shares), taken])
             out[f"{who}, {label}"] = {
                 f"{p:g}": share.as_json() for p, share in zip(P_LEVELS, shares, strict=True)
-            }
-    header = ["query", "length", *(f"p <= {p:g}" for p in P_LEVELS), f"accepted (p <= {ACCEPT_BELOW:g})"]
+            } | {"accepted": taken.as_json()}
+    header = ["query", "length", *(f"p <= {p:g}" for p in P_LEVELS), "accepted"]
     print("\n" + report.table(header, rows), flush=True)
     return out
 

@@ -7,10 +7,11 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from api.agreement import LIKENESS, agreement, is_clear, strength
+from api.agreement import agreement, is_clear
 from api.audible import Audible
 from api.verdict import Agreement
-from registry import Match, MatchResult
+from registry import Match, MatchResult, strength
+from registry.candidates import LIKENESS
 
 GENERATION = UUID(int=1)
 
@@ -40,7 +41,8 @@ def not_found(strength: float) -> MatchResult:
 @pytest.mark.parametrize("seconds", [1.0, 3.0, 10.0, 60.0])
 def test_a_strength_is_one_of_any_length(seconds: float) -> None:
     """Signs grow with the root of the length and likeness with the length."""
-    assert strength(match(0.0, seconds, 20.0), seconds) == pytest.approx(20.0)
+    found = match(0.0, seconds, 20.0)
+    assert strength(found.score, found.likeness, seconds) == pytest.approx(20.0)
 
 
 def test_a_strong_match_over_everything_is_the_whole() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audio import edits, trusted
 from registry import matching
-from registry.candidates import Looked
+from registry.candidates import Looked, strength
 from registry.errors import WeightsUnavailable
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
@@ -75,6 +75,23 @@ def test_speech_that_was_never_registered_is_not_found(gallery: Gallery, name: s
     assert result.outcome == "not_found"
     assert (result.matches, result.reason) == ((), "nothing registered is close enough")
     assert result.score < result.threshold
+
+
+def test_what_is_alike_and_weaker_than_any_copy_is_is_no_match(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same words in the same rhythm are no chance: the longer they go on, the rarer is their score."""
+    copy_T = speech("kerstin_1")
+    strong = match(gallery, copy_T)
+    [best] = strong.matches
+    found_strength = strength(best.score, best.likeness, best.end_s - best.start_s)
+    assert found_strength > 2 * matching.LEAST_STRENGTH
+    monkeypatch.setattr(matching, "LEAST_STRENGTH", found_strength + 0.1)
+    weak = match(gallery, copy_T)
+    assert (weak.outcome, weak.matches, weak.reason) == ("inconclusive", (), matching.WEAK)
+    assert weak.score == strong.score >= weak.threshold
+    compared = matching.compare(prepared(gallery, copy_T), gallery.codes[REGISTERED.index("kerstin_1")])
+    assert (compared.outcome, compared.matches) == ("not_found", ())
 
 
 def test_only_the_part_that_is_ours_is_returned(gallery: Gallery) -> None:
