@@ -75,9 +75,9 @@ PLAIN_SHARE = 0.9  # of the false alarms: a tenth costs the plain search 0.05 of
 PROBED_LINES = 10  # aligned for each of the other pitches
 STRONG = 15.0  # by the root of the seconds of a match: with less it may be the right one at the wrong pitch
 # By `strength`. A rare score says that likeness is no chance, and the same words in the same rhythm are alike
-# as well, the surer the longer they go on: up to 7.8 in 10 s. Copies have 7.7 and more, one in a room 6.6
-# (docs/LOG.md, 2026-11-27).
-LEAST_STRENGTH = 7.0
+# as well, the surer the longer they go on: up to 7.8 in 10 s. Of 1,175 copies one has less, and of those
+# in a room two of seven (docs/LOG.md, 2026-11-27).
+LEAST_STRENGTH = 8.0
 COPY_PER_WINDOW = 10.0  # score by the root of the windows of a query; nine in ten untouched copies have more
 
 WEAK = "something registered is more alike than chance explains, and less than a copy is"

@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument("--edits", default="*", help="copies with these edits: names with *, by commas")
     parser.add_argument("--sentences", type=int, default=100, help="synthetic ones, each said four times")
     parser.add_argument("--every", type=int, default=1, help="false matches of every so many test clips")
-    parser.add_argument("--sources", help="false matches of clips of these, by commas (default: all)")
     parser.add_argument("--part", choices=PARTS, help="only this; written under its own name")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -90,8 +89,7 @@ def run(args: argparse.Namespace, data: Path, pool: Executor) -> dict[str, Any]:
         result["one_generation"] = copies.one_generation(pieces, registered.full, null)
         result["times"] = _times(pieces, registered)
     if args.part in (None, "negatives"):
-        sources = (args.sources or "").split(",")
-        clips = [one for one in parts.test[:: args.every] if not args.sources or one.source in sources]
+        clips = parts.test[:: args.every]
         result["false_matches"] = negatives.measure(data, clips, registered, null, pool, args.sentences)
     return result
 
