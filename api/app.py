@@ -76,6 +76,7 @@ def create_app(
         )
         app.state.fetcher = Fetcher(settings.fetch_timeout_s)
         async with AsyncExitStack() as parts:
+            parts.push_async_callback(to_thread.run_sync, workers.close)
             if children is not None:
                 parts.push_async_callback(to_thread.run_sync, children.close)
             service = app.state.service = await to_thread.run_sync(

@@ -14,17 +14,17 @@ The order of writes, and what a crash after each leaves; recovery aborts the row
                                             window it began are not fingerprinted
 (6) finish: last windows, state, hash       a row "complete" of everything that was released
 
-An error inside `push` releases nothing of that push; the caller then aborts. Not covered: files
-(`api.marking`), encoding, who listens."""
+An error inside `push` releases nothing of that push; the caller then aborts. What cannot be aborted, since
+the database is away, is aborted with the next generation that is begun. Not covered: files (`api.marking`),
+encoding, who listens."""
 
-import contextlib
 from typing import Self
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from registry import Generation, GenerationClosed, NewGeneration, Recording, Registry
 from registry.log import Receipt
 from watermark import Embedder, EmbedState
 
@@ -33,11 +33,17 @@ class MarkedStream:
     """One live generation. For one thread at a time; blocks for the database about once a second."""
 
     def __init__(
-        self, generation: Generation, receipt: Receipt, recording: Recording, embedder: Embedder
+        self,
+        registry: Registry,
+        generation: Generation,
+        receipt: Receipt,
+        recording: Recording,
+        embedder: Embedder,
     ) -> None:
         self.generation = generation
         self.receipt = receipt  # that the log holds it
         self.num_released_samples = 0  # at 24 kHz: what push and finish have returned
+        self._registry = registry
         self._recording = recording
         self._embedder = embedder
         self._mark: EmbedState = embedder.open(payload=generation.content_id)
@@ -45,16 +51,15 @@ class MarkedStream:
     @classmethod
     def open(cls, registry: Registry, embedder: Embedder, new: NewGeneration) -> Self:
         """Make the row durable, with its content id (1), and its log entry public (2). Raises RegistryError;
-        then there is at most a row without audio, which recovery aborts."""
+        then there is at most a row without audio, which is aborted."""
         generation = registry.begin(new)
-        recording = registry.recording(generation.generation_id)
         try:
+            recording = registry.recording(generation.generation_id)
             receipt = registry.log.wait(generation.generation_id)
         except BaseException:
-            with contextlib.suppress(RegistryError):  # recovery aborts it when this fails too
-                recording.abort()
+            registry.abandon(generation.generation_id)
             raise
-        return cls(generation, receipt, recording, embedder)
+        return cls(registry, generation, receipt, recording, embedder)
 
     @property
     def generation_id(self) -> UUID:
@@ -83,9 +88,18 @@ class MarkedStream:
         return tail_T
 
     def abort(self) -> None:
-        """End the generation as aborted; what was released stays searchable. Raises RegistryError: then
-        recovery aborts it."""
-        self._recording.abort()
+        """End the generation as aborted; what was released stays searchable.
+
+        Raises GenerationClosed when it is ended already; DatabaseUnavailable: then it is aborted by
+        `Registry.abandon`, and its last second of audio is not fingerprinted.
+        """
+        try:
+            self._recording.abort()
+        except GenerationClosed:
+            raise
+        except BaseException:
+            self._registry.abandon(self.generation_id)
+            raise
 
     def _record(self, marked_T: NDArray[np.float32]) -> NDArray[np.float32]:
         if len(marked_T):

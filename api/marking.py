@@ -13,8 +13,10 @@ The order of writes, and what a crash after each leaves; nothing is released bef
 (8) return: the caller may release          the same row; whatever was received is in registry and log
 
 What is fingerprinted is the marked audio at 24 kHz, mono: what a decoder makes of the released file, up to
-the loss of its codec. An error in (3) to (6) aborts the generation and releases nothing. Not covered:
-streaming (`api.marked_stream`); the whole file is marked before its first byte leaves."""
+the loss of its codec. An error in (3) to (6) releases nothing and aborts the generation, at once or, when the
+database is away, with the next one that is begun; only when (6) was kept and reported as failed is it
+complete, as after a crash there. Not covered: streaming (`api.marked_stream`); the whole file is marked
+before its first byte leaves."""
 
 import contextlib
 import hashlib
@@ -40,7 +42,7 @@ from audio import (
     resample,
     writable_containers,
 )
-from registry import Generation, NewGeneration, Recording, Registry, RegistryError
+from registry import Generation, NewGeneration, Recording, Registry
 from registry.log import Receipt
 from watermark import Embedder
 
@@ -124,14 +126,11 @@ def mark_file(
 
 @contextlib.contextmanager
 def _aborted_on_error(registry: Registry, generation: Generation) -> Iterator[Recording]:
-    recording = registry.recording(generation.generation_id)
     try:
-        yield recording
+        yield registry.recording(generation.generation_id)
     except BaseException:
-        # When this fails too, the row stays open until this process ends and recovery aborts it.
-        with contextlib.suppress(RegistryError):
-            recording.abort()
-        log.warning("generation %s was aborted; nothing was released", generation.generation_id)
+        registry.abandon(generation.generation_id)
+        log.warning("generation %s was given up; nothing was released", generation.generation_id)
         raise
 
 

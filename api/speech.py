@@ -76,6 +76,6 @@ class MarkedSpeech:
             yield tail_T
 
     def _abort(self) -> None:
-        # When this fails too, the row stays open until this process ends and recovery aborts it.
+        # When this fails too, the row is aborted with the next one that is begun.
         with contextlib.suppress(RegistryError):
             self._stream.abort()

@@ -158,6 +158,15 @@ class Registry:
         """
         return self._beginnings.begin(new)
 
+    def abandon(self, generation_id: uuid.UUID) -> None:
+        """Give up a generation that this process has begun: it is aborted unless it is closed already.
+
+        For who can neither finish nor `abort` it. While the database is away, the next `begin` or `recover`
+        of this registry does it. Windows that were not written yet are lost, as in a crash. Raises nothing
+        that a registry raises.
+        """
+        self._beginnings.abandon(generation_id)
+
     def recording(self, generation_id: uuid.UUID) -> Recording:
         """The fingerprint stream of a generation that this process has begun. Raises `UnknownGeneration`."""
         with self._database.transaction() as connection:
@@ -173,7 +182,8 @@ class Registry:
         """Register a whole utterance: float [T] or [C, T] at 8 kHz to 768 kHz. Returns its generation id.
 
         `metadata` may hold system, system_version and model, which become columns; the rest is kept as JSON.
-        A crash on the way leaves an aborted generation. Raises `RegistryInputError`.
+        A crash or an error on the way leaves an aborted generation, or a complete one whose id nobody got.
+        Raises `RegistryInputError`, `DatabaseUnavailable`.
         """
         wav_T = to_query(wav, sample_rate)
         rest = dict(metadata or {})
@@ -184,11 +194,15 @@ class Registry:
             sample_rate_hz=sample_rate,
             metadata=rest,
         )
-        generation = self.begin(new)
-        recording = self.recording(generation.generation_id)
-        recording.push(wav_T)
-        recording.finish()
-        return generation.generation_id
+        generation_id = self.begin(new).generation_id
+        try:
+            recording = self.recording(generation_id)
+            recording.push(wav_T)
+            recording.finish()
+        except BaseException:
+            self.abandon(generation_id)
+            raise
+        return generation_id
 
     def match(self, wav: NDArray[np.float32], sample_rate: int) -> MatchResult:
         """Which generations hold this audio, and where: `search` of `prepare`, and what they raise."""

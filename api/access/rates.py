@@ -52,10 +52,13 @@ class MovingWindow:
     def take(self, name: str) -> None:
         """Count one; the caller has asked `wait_s`."""
         now_s = self._clock()
-        self._taken.setdefault(name, deque(maxlen=self._limit)).append(now_s)
+        taken = self._taken.setdefault(name, deque(maxlen=self._limit))
+        taken.append(now_s)
+        while taken[0] <= now_s - self._window_s:  # one that never rests would keep as many as its limit
+            taken.popleft()
         self._taken.move_to_end(name)
         while (oldest := next(iter(self._taken.values())))[-1] <= now_s - self._window_s:
-            assert oldest is not self._taken[name]
+            assert oldest is not taken
             self._taken.popitem(last=False)
 
 

@@ -83,7 +83,8 @@ class Voice:
         return tail
 
     def abort(self) -> None:
-        """End it after a fault. Never raises: a row that cannot be aborted now is aborted by recovery."""
+        """End it after a fault. Never raises: a row that cannot be aborted now is aborted with the next one
+        that is begun."""
         self._decoder.close()
         with contextlib.suppress(Exception):
             self._stream.abort()

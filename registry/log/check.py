@@ -2,11 +2,11 @@
 
     problems = check(database, log)      # [] when all agree; else one sentence each, naming what differs
 
-(1) the public checkpoint is ours and is the last that was signed; (2) the tiles follow from their entries and
-lead to the signed root; (3) each entry in the tiles is the row with that index, and each generation that it
-names is still there; (4) each generation says what its entries say, state and end included; (5) with its
-salt, the stored hash opens the commitment. Reads everything: for an operator and for drills, not for each
-request.
+(1) the public checkpoint is ours and is the last that was signed, both read while nobody signs; (2) the tiles
+follow from their entries and lead to the signed root; (3) each entry in the tiles is the row with that index,
+and each generation that it names is still there; (4) each generation says what its entries say, state and end
+included; (5) with its salt, the stored hash opens the commitment. Reads everything: for an operator and for
+drills, not for each request.
 
 No alarm: a salt that was erased, on purpose; then (5) cannot be asked. A generation that is older than the
 log, that is whose ordinal is below that of each generation whose beginning was logged: what was logged of it
@@ -54,11 +54,11 @@ def check(database: Database, log: TransparencyLog) -> list[str]:
 def _tree_problems(log: TransparencyLog) -> Iterator[str]:
     """(1) and (2)."""
     try:
-        last = log.signer.last_signed()
+        with log.signer.paused() as last:  # or one that was signed between the two reads would be an alarm
+            note = log.folder.checkpoint()
     except RegistryError as error:
         yield str(error)
         return
-    note = log.folder.checkpoint()
     try:
         public = log.signer.trust.checkpoint(note)[0] if note else Checkpoint.empty(last.origin)
     except ProofRefused as error:

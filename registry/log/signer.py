@@ -96,6 +96,17 @@ class Signer:
         except (OSError, ProofRefused) as error:
             raise LogRefused(f"{self._signed} is not the last checkpoint of this log: {error}") from error
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[Checkpoint]:
+        """The tree that was signed last, while nobody signs or publishes: what the block reads of the public
+        checkpoint belongs to it. Keep it short, since batches wait. Raises `LogRefused`."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(self._signed.with_suffix(".lock")))
+            except OSError as error:
+                raise LogRefused(f"{error.filename} cannot be used: {error.strerror}") from error
+            yield self.last_signed()
+
     def sign(self, size: int, root_at: Callable[[int], bytes], publish: Publish) -> Checkpoint:
         """Sign the tree of `size` leaves and publish it; `root_at` gives the root of its first n leaves.
 

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack
+from contextvars import ContextVar
 
 import anyio
 import pytest
@@ -41,6 +42,44 @@ def test_work_runs_in_a_thread_and_its_errors_come_through() -> None:
         with pytest.raises(ValueError, match="'x'"):
             await workers.run(Client().request, int, "x")
         assert await workers.run(Client().request, int, "7") == 7
+
+    anyio.run(run)
+
+
+def test_all_work_is_done_by_the_same_few_threads_however_busy_the_others_are() -> None:
+    """A thread keeps the peak of what it worked on, and the pool that light requests use has 40: with any of
+    them taken, the memory of a server under mixed load grew with each that got its first large file."""
+    threads, release = set(), threading.Event()
+
+    async def run() -> None:
+        workers = Workers(2, 8)
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(anyio.to_thread.run_sync, release.wait)
+                await anyio.wait_all_tasks_blocked()
+                threads.add(await workers.run(Client().request, threading.get_ident))
+            release.set()
+            await anyio.to_thread.run_sync(threading.Event().wait, 0.1)  # now the pool has idle threads
+            for _ in range(5):
+                threads.add(await workers.run(Client().request, threading.get_ident))
+                group.start_soon(anyio.to_thread.run_sync, threading.Event().wait, 0.05)
+                await anyio.wait_all_tasks_blocked()
+        workers.close()
+
+    anyio.run(run)
+    assert len(threads) <= 2
+
+
+def test_work_knows_which_request_it_is_for() -> None:
+    """Its log lines have the request's number, which is a context variable."""
+    number: ContextVar[int] = ContextVar("number")
+
+    async def run() -> None:
+        workers = Workers(1, 0)
+        for expected in (7, 8):
+            number.set(expected)
+            assert await workers.run(Client().request, number.get) == expected
+        workers.close()
 
     anyio.run(run)
 

@@ -9,12 +9,11 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import psycopg2
 import pytest
 from sqlalchemy import text
 
@@ -23,6 +22,7 @@ from registry.database import Database
 from registry.errors import DatabaseUnavailable, GenerationClosed
 from registry.log import Kind, LogFiles
 from registry.records import Generation, NewGeneration
+from tests.registry.failing_commits import KEPT, LASTING, failing_commit
 from tests.registry.log.conftest import assert_sound
 from tests.registry.plain import speech
 
@@ -31,37 +31,6 @@ AUDIO = speech(84_000)
 CHUNK_SAMPLES = 16_800  # writes of one window and of two
 FILE_SHA256 = bytes(32)
 T = TypeVar("T")
-KEPT = pytest.mark.parametrize("kept", [False, True], ids=["lost", "kept"])
-
-
-class Fault:
-    """How many commits there were on this thread, of which the n-th fails."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-@contextmanager
-def failing_commit(database: Database, nth: int, kept: bool) -> Iterator[Fault]:
-    """At the border to the driver, so that all of ours is real: the connection ends with its last word not
-    heard. The log's own thread is left alone, since it would make the count another one each time."""
-    dialect, fault, thread = database.engine.dialect, Fault(), threading.get_ident()
-    commit = dialect.do_commit
-
-    def fail(pooled: object) -> None:
-        if threading.get_ident() != thread:
-            commit(pooled)  # type: ignore[arg-type]
-            return
-        fault.count += 1
-        if fault.count != nth or kept:
-            commit(pooled)  # type: ignore[arg-type]
-        if fault.count == nth:
-            pooled.dbapi_connection.close()  # type: ignore[attr-defined]
-            raise psycopg2.OperationalError("server closed the connection unexpectedly")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dialect, "do_commit", fail)
-        yield fault
 
 
 def again(call: Callable[[], T]) -> T:
@@ -165,6 +134,31 @@ def test_a_begin_that_was_reported_as_failed_is_not_left_open(
             assert logged.generation(one.generation_id).state == "aborted"
         assert_sound(database, logged.log)
     assert logged.recover() == 0
+
+
+@KEPT
+@LASTING
+def test_what_cannot_be_registered_is_not_left_open(logged: Registry, kept: bool, lasting: bool) -> None:
+    """The caller has an error and no id, so nobody but the registry can end it."""
+    registered, nth = [], 0
+    while not registered:
+        nth += 1
+        with failing_commit(logged._database, nth, kept, lasting), suppress(DatabaseUnavailable):
+            registered.append(logged.register(AUDIO, 24_000))
+    assert nth == 5, "begin, model, a write and the end fail in turn"
+    still_open = [one for one in logged.generations(1000) if one.state == "open"]
+    assert not still_open, "the register that succeeded began after them, and ended them"
+    assert logged.recover() == 0
+    assert logged.log.wait(registered[0]).verify(logged.log.signer.trust).entry["event"] == "finished"
+
+
+def test_what_is_given_up_is_aborted_unless_it_is_closed(logged: Registry) -> None:
+    """A finish that was kept and reported as failed is followed by giving up: it stays complete."""
+    complete, is_open = logged.register(AUDIO, 24_000), logged.begin(NEW).generation_id
+    for generation_id in (complete, is_open):
+        logged.abandon(generation_id)
+    assert logged.generation(complete).state == "complete"
+    assert logged.generation(is_open).state == "aborted"
 
 
 def test_a_begin_that_is_under_way_elsewhere_is_not_ended(logged: Registry) -> None:

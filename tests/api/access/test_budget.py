@@ -76,6 +76,30 @@ def test_audio_too_short_for_a_sketch_is_not_counted() -> None:
         budget.spend("a", short_T * level, 1)
 
 
+def test_names_that_do_not_come_back_are_forgotten_after_their_hour() -> None:
+    """What is held is promised for an hour, and an attacker with many addresses must not fill the memory."""
+    now_s = 0.0
+    budget, rng = NearDuplicates(lambda: now_s), np.random.default_rng(4)
+    for number in range(50):
+        now_s += 10.0
+        budget.spend(f"{number}", rng.standard_normal(40_000).astype(np.float32), 20)
+    assert len(budget) == 50
+    now_s = 250.0 + 3600.0
+    budget.spend("short", np.ones(100, np.float32), 20)
+    assert len(budget) == 25, "those who asked within the hour, in whatever order the rest goes"
+    now_s = 8000.0
+    budget.spend("last", wav("amelia"), 20)
+    assert len(budget) == 1
+
+
+def test_names_that_are_not_counted_are_not_kept() -> None:
+    """Audio too short for a sketch is judged, so each new address would leave an empty book behind."""
+    budget = NearDuplicates()
+    for number in range(100):
+        budget.spend(f"{number}", np.ones(100, np.float32), 20)
+    assert len(budget) == 0
+
+
 def test_random_sketches_are_never_near() -> None:
     rng = np.random.default_rng(3)
     pairs = rng.integers(0, 256, (2000, 2, NUM_BITS // 8), dtype=np.uint8)

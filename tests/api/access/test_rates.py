@@ -54,6 +54,17 @@ def test_names_are_forgotten_when_their_minute_is_over() -> None:
     assert len(window) == 1
 
 
+def test_a_name_that_never_rests_keeps_no_more_than_its_minute() -> None:
+    """With a limit that nobody reaches, every request of a busy client was kept: 32 bytes each."""
+    clock = Clock()
+    window = MovingWindow(1_000_000, 60.0, clock)
+    for _ in range(1000):
+        clock.now_s += 1
+        window.take("a")
+    assert len(window._taken["a"]) == 60
+    assert window.wait_s("a") == 0
+
+
 def keyed(key_id: str, address: str = "192.0.2.1") -> Visitor:
     return Visitor(Caller(key_id, frozenset()), address)
 
