@@ -2,7 +2,8 @@
 
 glibc gives every block beyond a limit back to the kernel when it is freed, and the next one of its size costs
 page faults: a third of the processor time of a fingerprint (docs/LOG.md, 2026-11-25). The price is that up to
-KEPT_BYTES of each thread's peak stay with the process. Elsewhere than on glibc nothing happens."""
+KEPT_BYTES of each thread's peak stay with the process, so few threads work on files (api/workers.py).
+Elsewhere than on glibc nothing happens."""
 
 import ctypes
 import sys
