@@ -1,8 +1,10 @@
 """Which words are learned by their phones: all of the texts but those that are heard often enough as spelled.
 
 A word that training speech says a hundred times is said by the voice as well as its codec allows, a rarer one
-is not (docs/LOG.md, 2026-11-27). Phones are Flite's, whose voice is learned from. Possessives and words in
-the letters of `spoken` all have some; only what Flite has no phones for stays spelled.
+is not (docs/LOG.md, 2026-11-27). Phones are Flite's, whose voice is learned from; what it has none for stays
+spelled.
+
+BUG: Flite itself cuts a possessive in two, and says the end of "serpent's" as S where its dictionary has Z.
 """
 
 from collections import Counter

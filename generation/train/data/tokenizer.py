@@ -24,7 +24,7 @@ _SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # begins a word; both have it
 def train(texts: Iterable[str], path: Path, vocabulary: int = TEXT_PIECES) -> None:
     """Write a `.model` file that `generation.text.Text` loads; an existing file is kept as it is."""
     if not path.exists():
-        model = _trained(texts, vocabulary)
+        model = _trained(texts, vocabulary, or_fewer=False)
         write_durably(path, lambda file: file.write(model))
 
 
@@ -39,7 +39,7 @@ def extend(words: Sequence[str], path: Path, num_pieces: int = VOCABULARY - TEXT
     letters = {letter for token in range(own.vocab_size()) for letter in own.id_to_piece(token)}
     if not words or letters & set(words[0]):
         return
-    new.load_from_serialized_proto(_trained(words, _LAYOUT + 1 + num_pieces))
+    new.load_from_serialized_proto(_trained(words, _LAYOUT + 1 + num_pieces, or_fewer=True))
     pieces = [(new.id_to_piece(token), new.get_score(token)) for token in range(_LAYOUT, new.vocab_size())]
     added = [(piece, score) for piece, score in pieces if piece != _SPACE]
     extended = model + b"".join(_as_proto(piece, score) for piece, score in added)
@@ -55,13 +55,13 @@ def _as_proto(piece: str, score: float) -> bytes:
     return b"\x0a" + bytes([len(content)]) + content
 
 
-def _trained(texts: Iterable[str], vocabulary: int) -> bytes:
+def _trained(texts: Iterable[str], vocabulary: int, *, or_fewer: bool) -> bytes:
     from sentencepiece import SentencePieceTrainer
 
     model = BytesIO()
     SentencePieceTrainer.train(
         sentence_iterator=iter(texts), model_writer=model, model_type="unigram", vocab_size=vocabulary,
-        hard_vocab_limit=False, character_coverage=1.0, byte_fallback=False,
+        hard_vocab_limit=not or_fewer, character_coverage=1.0, byte_fallback=False,
         normalization_rule_name="identity", unk_id=0, bos_id=1, eos_id=2, pad_id=3, num_threads=1,
         minloglevel=2,
     )  # fmt: skip

@@ -65,6 +65,8 @@ class SpeechTraining:
         for phase in range(1, run.phases):
             late = mimi.config.frame_samples * phase // run.phases
             codes.append(CodeCache(speech, own, mimi, run.out, report, late))
+        if not (run.data / PRONUNCIATIONS).exists():
+            raise TrainingDataError(f"{run.data} has no {PRONUNCIATIONS}: run earmark train data first")
         phones = Pronunciations.load(run.data / PRONUNCIATIONS)
         self.sentences = Sentences(run, speech, rows, codes, Words(text, phones))
         spelled = Words(text, Pronunciations({}))  # for what Moshi writes is read by people

@@ -63,3 +63,10 @@ def test_a_vocabulary_with_phones_cuts_text_as_before(table: Pronunciations, tmp
     extended = path.read_bytes()
     tokenizer.extend(words, path, num_pieces=40)
     assert path.read_bytes() == extended
+
+
+def test_too_little_text_for_the_vocabulary_is_an_error(tmp_path: Path) -> None:
+    """Pieces of phones may be fewer; a voice whose text is cut into letters would go unnoticed."""
+    with pytest.raises(RuntimeError, match="Vocabulary size too high"):
+        tokenizer.train(SAID, tmp_path / "tokenizer.model", vocabulary=500)
+    assert not (tmp_path / "tokenizer.model").exists()

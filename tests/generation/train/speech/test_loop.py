@@ -300,6 +300,14 @@ def test_a_folder_without_conversations_says_how_they_are_made(run: SpeechRun, t
         _training(replace(_talking(run), start=None, data=tmp_path))
 
 
+def test_a_folder_of_before_there_were_phones_says_how_they_are_made(run: SpeechRun, tmp_path: Path) -> None:
+    for file in run.data.iterdir():
+        if file.is_file() and file.name != PRONUNCIATIONS:
+            shutil.copy(file, tmp_path)
+    with pytest.raises(TrainingDataError, match="run earmark train data first"):
+        _training(replace(run, data=tmp_path))
+
+
 def test_the_voice_is_heard_at_other_phases_and_its_text_goes_with_it(run: SpeechRun) -> None:
     """The same recording half a frame later; a text left behind would lead by more."""
     training = _training(replace(run, phases=2))
