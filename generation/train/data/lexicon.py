@@ -1,10 +1,8 @@
 """Which words are learned by their phones: all of the texts but those that are heard often enough as spelled.
 
 A word that training speech says a hundred times is said by the voice as well as its codec allows, a rarer one
-is not (docs/LOG.md, 2026-11-27). Phones are Flite's, whose voice is learned from; what it has none for stays
-spelled.
-
-BUG: Flite itself cuts a possessive in two, and says the end of "serpent's" as S where its dictionary has Z.
+is not (docs/LOG.md, 2026-11-27). Phones are Flite's, whose voice is learned from; what it has none for, and
+what has no vowel, which Flite spells out letter by letter, stays spelled.
 """
 
 from collections import Counter
@@ -22,8 +20,12 @@ def write(texts: Iterable[str], said: Iterable[str], path: Path) -> None:
     times = Counter(word for text in said for word in bare(text).split())
     words = sorted({word for text in texts for word in bare(text).split() if times[word] < OFTEN})
     phones = {word: Flite.phones(word) for word in words}
-    known = {word: found for word, found in phones.items() if found and set(found) <= set(PHONES)}
+    known = {word: found for word, found in phones.items() if _has_vowel(found) and set(found) <= set(PHONES)}
     write_durably(path, lambda file: file.write(packed(known)))
+
+
+def _has_vowel(phones: Iterable[str]) -> bool:
+    return any(phone[-1] in "01" for phone in phones)
 
 
 def written(said: Iterable[str], pronunciations: Pronunciations) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Which words get phones, and the pieces of the vocabulary that they are written in."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from generation.train.data import lexicon, tokenizer
 from generation.train.data.flite import Flite
 
 SAID = ["the courtyard of the wizard.", "the courtyard was dark.", *["the dark."] * 100]
-TEXTS = ["a xylophone in the dark,", "the wizard's xylophone?"]
+TEXTS = ["a xylophone in the dark,", "the wizard's xylophone?", "an lg"]
 
 
 @pytest.fixture
@@ -36,6 +37,21 @@ def test_words_that_are_heard_often_stay_spelled(table: Pronunciations) -> None:
     ):
         assert table.written(word) == "".join(LETTERS[one] for one in phones.split())
         assert set(phones.split()) <= set(PHONES)
+
+
+@pytest.mark.parametrize("owner", ["serpent", "fox", "dog", "courtyard", "judge", "moshi", "cliff"])
+def test_a_possessive_has_the_phones_that_are_heard(owner: str) -> None:
+    try:
+        heard = Flite("slt").pronounce(f"{owner}'s")
+    except TrainingDataError as exc:
+        pytest.skip(str(exc))
+    assert [
+        re.sub("AX|[01]", lambda m: "AH" * (m[0] == "AX"), one) for one in Flite.phones(f"{owner}'s")
+    ] == heard
+
+
+def test_words_that_are_spelled_out_stay_spelled(table: Pronunciations) -> None:
+    assert table.written("lg") == "lg"
 
 
 def test_pieces_are_chosen_by_what_is_said(table: Pronunciations) -> None:
