@@ -26,7 +26,9 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load
+import torch
+from safetensors.torch import load
+from torch.nn import functional
 
 from watermark.keyed.geometry import NUM_BANDS, TILE_FRAMES
 
@@ -75,14 +77,14 @@ def _mean_around(size_FK: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Reader:
-    """The network's weights; no state, safe to share by threads. `taps`: [time, bands * in, out]."""
+    """The network's weights; no state, safe to share by threads. Kernels: [out, in, time, frequency]."""
 
-    first_taps: Floats
-    first_bias: Floats
-    second_taps: Floats
-    second_bias: Floats
-    last: Floats
-    last_bias: Floats
+    first: torch.Tensor
+    first_bias: torch.Tensor
+    second: torch.Tensor
+    second_bias: torch.Tensor
+    last: torch.Tensor
+    last_bias: torch.Tensor
     sha256: str  # of the file
 
     @classmethod
@@ -90,14 +92,13 @@ class Reader:
         """Read the weights from safetensors; what they must be: `watermark.train.reader.Network`."""
         data = path.read_bytes()
         tensors = load(data)
+        first, second, last = (
+            tensors[f"{layer}.weight"].contiguous(memory_format=torch.channels_last)
+            for layer in ("first", "second", "last")
+        )
+        sha256 = hashlib.sha256(data).hexdigest()
         return cls(
-            _taps(tensors["first.weight"]),
-            tensors["first.bias"],
-            _taps(tensors["second.weight"]),
-            tensors["second.bias"],
-            np.ascontiguousarray(tensors["last.weight"][:, :, 0, 0].T),
-            tensors["last.bias"],
-            hashlib.sha256(data).hexdigest(),
+            first, tensors["first.bias"], second, tensors["second.bias"], last, tensors["last.bias"], sha256
         )
 
     def evidence(self, power_FK: Floats, residual_FK: Floats, peak_F: Floats) -> Floats:
@@ -106,21 +107,23 @@ class Reader:
         out = np.empty_like(residual_FK, np.float32)
         for start in range(0, len(seen), _BLOCK_FRAMES):
             stop = min(len(seen), start + _BLOCK_FRAMES)
-            weight, slope, correction = np.moveaxis(self._network(seen, start, stop), -1, 0)
+            weight, slope, correction = self._network(seen, start, stop)
             bent = np.tanh((residual_FK[start:stop] + correction) * np.exp(slope) / 2)
             out[start:stop] = np.exp(np.minimum(weight, MAX_LOG_WEIGHT)) * bent
         return out
 
     def _network(self, seen: Floats, start: int, stop: int) -> Floats:
-        """Return the three outputs of the frames from start to stop [stop - start, K, 3]."""
-        reach1 = TILE_FRAMES * (len(self.first_taps) // 2)
-        reach2 = TILE_FRAMES * (len(self.second_taps) // 2)
+        """Return the three outputs of the frames from start to stop [3, stop - start, K]."""
+        reach1, reach2 = (TILE_FRAMES * (kernel.shape[2] // 2) for kernel in (self.first, self.second))
         around = _rows(seen, start - reach1 - reach2, stop + reach1 + reach2)
-        hidden = np.maximum(_convolve(around, self.first_taps) + self.first_bias, 0)
-        hidden[: max(0, reach2 - start)] = 0  # beyond the audio there is nothing, not what bias makes of it
-        hidden[len(hidden) - max(0, stop + reach2 - len(seen)) :] = 0
-        hidden = np.maximum(_convolve(hidden, self.second_taps) + self.second_bias, 0)
-        return np.asarray(hidden @ self.last + self.last_bias, np.float32)
+        with torch.inference_mode():
+            x = torch.from_numpy(around).permute(2, 0, 1)[None]  # channels last, as it lies in memory
+            hidden = _convolve(x, self.first, self.first_bias).relu_()
+            # Beyond the audio there is nothing, not what the bias makes of it.
+            hidden[:, :, : max(0, reach2 - start)] = 0
+            hidden[:, :, hidden.shape[2] - max(0, stop + reach2 - len(seen)) :] = 0
+            hidden = _convolve(hidden, self.second, self.second_bias).relu_()
+            return np.asarray(_convolve(hidden, self.last, self.last_bias)[0].numpy())
 
 
 @cache
@@ -129,26 +132,13 @@ def shipped() -> Reader:
     return Reader.load()
 
 
-def _taps(weight: Floats) -> Floats:
-    """[out, in, time, frequency] as a matrix for each step in time [time, frequency * in, out]."""
-    taps = weight.transpose(2, 3, 1, 0)
-    return np.ascontiguousarray(taps.reshape(len(taps), -1, weight.shape[0]))
-
-
 def _rows(seen: Floats, first: int, end: int) -> Floats:
     """Return rows first to end, zeros where there are none."""
     inside = seen[max(0, first) : end]
     return np.pad(inside, ((max(0, -first), max(0, end - len(seen))), (0, 0), (0, 0)))
 
 
-def _convolve(x_FKC: Floats, taps: Floats) -> Floats:
-    """Convolve over bands, zeros beyond the edges, and over tiles, whole neighbourhoods only."""
-    F, K, C = x_FKC.shape
-    reach = taps.shape[1] // C // 2
-    padded = np.pad(x_FKC, ((0, 0), (reach, reach), (0, 0)))
-    columns = np.concatenate([padded[:, j : j + K] for j in range(2 * reach + 1)], axis=2)
-    rows = F - TILE_FRAMES * (len(taps) - 1)
-    out = np.zeros((rows * K, taps.shape[2]), np.float32)
-    for i, tap in enumerate(taps):
-        out += columns[TILE_FRAMES * i : TILE_FRAMES * i + rows].reshape(rows * K, -1) @ tap
-    return out.reshape(rows, K, -1)
+def _convolve(x: torch.Tensor, kernel: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Convolve [1, in, F, K] over tiles, whole neighbourhoods only, and bands, zeros beyond the edges."""
+    beyond = kernel.shape[3] // 2
+    return functional.conv2d(x, kernel, bias, padding=(0, beyond), dilation=(TILE_FRAMES, 1))

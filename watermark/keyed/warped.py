@@ -2,15 +2,15 @@
 
 The order, with the numbers used below:
 (1) the power of every bin that a hypothesis may need, then of the bands at every pitch, in one product;
-(2) its logarithm, as running sums over the frames, of which a tile is a difference;
-(3) a tile is a span of frames. Most hypotheses at a pitch share most of their tiles, so each tile is cut and
-whitened across the bands once: 44,000 in 5 s, where all hypotheses together have 96,000;
-(4) whitening is linear: a tile of a hypothesis is its own less what is taken from the two before and the two
-after it, which are three tables of (3) to pick from. Then it is clipped and folded.
+(2) its logarithm, pitch by pitch: what follows is for one pitch, and stays in the processor's cache;
+(3) a tile is the mean of a few frames. Most hypotheses at a pitch share most of their tiles, so each tile is
+cut and whitened across the bands once: 44,000 in 5 s, where all hypotheses together have 96,000;
+(4) whitening is linear: a tile of a hypothesis is a sum of five rows of one table of (3), its own less what
+is taken from the two before and the two after it. Then it is clipped and folded.
 
 What tiles lie where depends on the length of the audio alone, and is kept for the lengths met last.
 Dimension key: F frames, J bins, P pitches, K bands, U different tiles of one pitch, R hypotheses at once
-(each in two phases, two rows), N tiles of the longest. No key is needed for anything here.
+(each in two phases, two rows), N whitened tiles of the longest. No key is needed for anything here.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn import functional
 
 from watermark.keyed import features, geometry
 from watermark.keyed.geometry import HOP_SAMPLES, NUM_BANDS, PERIOD_TILES, TILE_FRAMES
@@ -38,7 +39,6 @@ _CLIP = 4.625  # mean magnitudes; without weights a tighter one was not tried
 _REACH = 2  # tiles before and after that whitening asks for; those at the ends have none
 _ROWS_AT_ONCE = 8  # their tiles fit into the cache
 _NUM_BINS = 192  # what the highest band covers at the highest pitch
-_BLOCK_FRAMES = 32  # added up side by side; near the square root of a window's frames
 
 
 @cache
@@ -60,16 +60,19 @@ def folds(wav_T: Floats) -> tuple[tuple[Warp, ...], Floats]:
 
     `wav_T` is 24 kHz audio, at least a frame of it.
     """
-    sums_FPK = _running_sums(_spectra(wav_T))
-    folded_HMK = np.zeros((len(_warps()), PERIOD_TILES, NUM_BANDS), np.float32)
-    first_row = 0
-    for p, cut in enumerate(_cuts(len(sums_FPK) - 1)):
-        tables = _whitened_across(sums_FPK[:, p], cut)
-        for rows in cut.rows:
-            end_row = first_row + len(rows.counts_R)
-            _fold(_whitened_along(tables, rows), folded_HMK[first_row:end_row])
-            first_row = end_row
-    return _warps(), folded_HMK.reshape(len(folded_HMK), -1)
+    with torch.inference_mode():
+        powers_FPK, floors_FP = _band_powers(_spectra(wav_T))
+        log_FK = torch.empty_like(powers_FPK[:, 0])
+        folded_HMK = torch.empty(len(_warps()), PERIOD_TILES, NUM_BANDS)
+        first_row = 0
+        for p, cut in enumerate(_cuts(len(log_FK))):
+            torch.add(powers_FPK[:, p], floors_FP[:, p, None], out=log_FK).log_()  # (2)
+            table_XK = _whitened_across(log_FK, cut)
+            for rows in cut.rows:
+                end_row = first_row + len(rows.limits_R1)
+                _fold(_whitened_along(table_XK, rows), folded_HMK[first_row:end_row])
+                first_row = end_row
+    return _warps(), folded_HMK.reshape(len(folded_HMK), -1).numpy()
 
 
 @cache
@@ -80,20 +83,31 @@ def _warps() -> tuple[Warp, ...]:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Some hypotheses of one pitch: which of its tiles each has, and how many have neighbours."""
+class _Sums:
+    """Sums of rows of a table: one of `rows` from each of `starts` to the next."""
 
-    tiles_RN: Integers
-    counts_R: Integers
+    rows: torch.Tensor
+    starts: torch.Tensor
+
+    def of(self, table_XK: torch.Tensor) -> torch.Tensor:
+        return functional.embedding_bag(self.rows, table_XK, self.starts, mode="sum")
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some hypotheses of one pitch: what each of their whitened tiles is a sum of, and where it is clipped,
+    as a share of all of them."""
+
+    tiles: _Sums
+    limits_R1: torch.Tensor
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """The different tiles of one pitch, frames `begins_U` to `ends_U`, and the hypotheses made of them."""
+    """The different tiles of one pitch, as sums of frames, and the hypotheses made of them."""
 
-    begins_U: Integers
-    ends_U: Integers
-    shares_U1: Floats  # of a tile's frames in its mean
+    tiles: _Sums
+    shares_U1: torch.Tensor  # of each frame in the mean of its tile
     rows: tuple[_Rows, ...]
 
 
@@ -108,9 +122,15 @@ def _cut(num_frames: int, tempos: list[float]) -> _Cut:
     known_U2, which = np.unique(np.concatenate(spans), axis=0, return_inverse=True)
     tiles = np.split(which.ravel(), np.cumsum([len(span) for span in spans])[:-1])
     parts = (tiles[first : first + _ROWS_AT_ONCE] for first in range(0, len(tiles), _ROWS_AT_ONCE))
-    begins_U, ends_U = known_U2.T.copy()
-    shares_U1 = (1 / np.maximum(ends_U - begins_U, 1)).astype(np.float32)[:, None]
-    return _Cut(begins_U, ends_U, shares_U1, tuple(_together(part) for part in parts))
+    lengths_U = known_U2[:, 1] - known_U2[:, 0]
+    starts_U = np.cumsum(lengths_U) - lengths_U
+    frames = np.repeat(known_U2[:, 0] - starts_U, lengths_U) + np.arange(lengths_U.sum())
+    shares_U1 = torch.from_numpy((1 / np.maximum(lengths_U, 1)).astype(np.float32))[:, None]
+    return _Cut(_sums(frames, starts_U), shares_U1, tuple(_together(part, len(known_U2)) for part in parts))
+
+
+def _sums(rows: Integers, starts: Integers) -> _Sums:
+    return _Sums(torch.from_numpy(rows.astype(np.int32)), torch.from_numpy(starts.astype(np.int32)))
 
 
 def _tiles(num_frames: int, tile_frames: float, phase: float) -> Integers:
@@ -120,110 +140,87 @@ def _tiles(num_frames: int, tile_frames: float, phase: float) -> Integers:
     return np.stack([edges[:-1], edges[1:]], axis=1).astype(np.intp)
 
 
-def _together(tiles: list[Integers]) -> _Rows:
-    """Side by side; the shorter ones end in tiles that do not count."""
-    tiles_RN = np.zeros((len(tiles), max(2 * _REACH, *map(len, tiles))), np.intp)
-    for r, tiles_N in enumerate(tiles):
-        tiles_RN[r, : len(tiles_N)] = tiles_N
-    return _Rows(tiles_RN, np.array([max(0, len(one) - 2 * _REACH) for one in tiles], np.intp))
+def _together(tiles: list[Integers], num_tiles: int) -> _Rows:
+    """Side by side; the shorter ones end in rows of zeros, which is what the table of (3) ends in."""
+    counts_R = np.array([max(0, len(one) - 2 * _REACH) for one in tiles], np.intp)
+    rows_RNS = np.full((len(tiles), max(1, counts_R.max()), 2 * _REACH + 1), 3 * num_tiles, np.intp)
+    for r, (tiles_N, count) in enumerate(zip(tiles, counts_R, strict=True)):
+        for reach in range(-_REACH, _REACH + 1):
+            neighbours_N = tiles_N[_REACH + reach :][:count]
+            rows_RNS[r, :count, _REACH + reach] = 3 * neighbours_N + abs(reach)
+    limits_R1 = (_CLIP / np.maximum(NUM_BANDS * counts_R, 1)).astype(np.float32)[:, None]
+    starts = np.arange(0, rows_RNS.size, rows_RNS.shape[2])
+    return _Rows(_sums(rows_RNS.ravel(), starts), torch.from_numpy(limits_R1))
 
 
-def _spectra(wav_T: Floats) -> Floats:
+def _spectra(wav_T: Floats) -> torch.Tensor:
     """Return the power of every bin that a hypothesis may need [F, J] (1)."""
-    frames = np.lib.stride_tricks.sliding_window_view(wav_T, geometry.WINDOW_SAMPLES)[::HOP_SAMPLES]
-    spectrum = np.fft.rfft(frames * features.hann_window(geometry.WINDOW_SAMPLES), axis=1)[:, :_NUM_BINS]
-    return np.asarray(spectrum.real**2 + spectrum.imag**2, np.float32)
+    frames = torch.tensor(wav_T).unfold(0, geometry.WINDOW_SAMPLES, HOP_SAMPLES)
+    hann = torch.from_numpy(features.hann_window(geometry.WINDOW_SAMPLES))
+    spectrum = torch.fft.rfft(frames * hann)[:, :_NUM_BINS]
+    return torch.view_as_real(spectrum).square().sum(dim=-1)
 
 
 @cache
-def _bands() -> Floats:
+def _bands() -> torch.Tensor:
     """Return the share of each bin in each band when all frequencies are as high as each pitch [J, P K]."""
     edges_E = geometry.FIRST_BIN - 0.5 + geometry.BINS_PER_BAND * np.arange(NUM_BANDS + 1)
     edges_PE = PITCHES[:, None] * edges_E
     bins = np.arange(_NUM_BINS)[:, None, None]
     overlap = np.minimum(bins + 0.5, edges_PE[:, 1:]) - np.maximum(bins - 0.5, edges_PE[:, :-1])
-    return np.asarray(np.maximum(overlap, 0.0), np.float32).reshape(_NUM_BINS, -1)
+    return torch.from_numpy(np.maximum(overlap, 0.0).astype(np.float32).reshape(_NUM_BINS, -1))
 
 
-def _running_sums(power_FJ: Floats) -> Floats:
-    """Return the running sums of ln(power + floor) over the frames [F + 1, P, K] (2).
+def _band_powers(power_FJ: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the power of the bands at every pitch [F, P, K] and what is added to it before the logarithm
+    [F, P] (1), as `features.log_power`."""
+    powers_FPK = (power_FJ @ _bands()).view(len(power_FJ), len(PITCHES), NUM_BANDS)
+    return powers_FPK, torch.from_numpy(features.power_floor(powers_FPK.numpy().max(axis=2)))
 
-    As `features.log_power`, in other units: what follows knows no scale. What is taken off, about
-    the mean, keeps the sums small; whitening would take it off too.
+
+def _whitened_across(log_FK: torch.Tensor, cut: _Cut) -> torch.Tensor:
+    """Return three rows for each tile [3 U + 1, K]: less what whitening takes from its own row, then less
+    what it takes for the rows +-1 and +-2 (3). The last row is zero.
+
+    The logarithm's unit is not that of `features.log_power`: what follows knows no scale.
     """
-    num_frames, num_blocks = len(power_FJ), -(-len(power_FJ) // _BLOCK_FRAMES)
-    log_FPK = np.empty((num_blocks * _BLOCK_FRAMES, len(PITCHES), NUM_BANDS), np.float32)
-    log_FPK[num_frames:] = 0.0
-    heard_FPK = log_FPK[:num_frames]
-    np.matmul(power_FJ, _bands(), out=heard_FPK.reshape(num_frames, -1))
-    heard_FPK += features.power_floor(heard_FPK.max(axis=2))[:, :, None]
-    np.log(heard_FPK, out=heard_FPK)
-    heard_FPK -= heard_FPK[::_BLOCK_FRAMES].mean()
-    sums_FPK = np.empty((len(log_FPK) + 1, *log_FPK.shape[1:]), np.float32)
-    sums_FPK[0] = 0.0
-    _accumulate(
-        log_FPK.reshape(num_blocks, _BLOCK_FRAMES, -1), sums_FPK[1:].reshape(num_blocks, _BLOCK_FRAMES, -1)
-    )
-    return sums_FPK[: num_frames + 1]
-
-
-def _accumulate(terms_BFX: Floats, sums_BFX: Floats) -> None:
-    """As np.cumsum over blocks and their frames, which goes column by column and takes six times as long."""
-    sums_BFX[:, 0] = terms_BFX[:, 0]
-    for f in range(1, _BLOCK_FRAMES):
-        np.add(sums_BFX[:, f - 1], terms_BFX[:, f], out=sums_BFX[:, f])
-    for before_FX, block_FX in pairwise(sums_BFX):
-        block_FX += before_FX[-1]
-
-
-def _whitened_across(sums_FK: Floats, cut: _Cut) -> list[Floats]:
-    """Return each tile [U, K] three times: less what whitening takes from its own row, then what it takes
-    for the rows +-1 and +-2 (3)."""
-    tiles_UK = sums_FK[cut.ends_U]
-    tiles_UK -= sums_FK[cut.begins_U]
+    tiles_UK = cut.tiles.of(log_FK)
     tiles_UK *= cut.shares_U1
-    return [tiles_UK @ weights_KK for weights_KK in _NEIGHBOURS]
+    table_UX = torch.empty(len(tiles_UK) + 1, 3 * NUM_BANDS)
+    torch.mm(tiles_UK, _NEIGHBOURS, out=table_UX[:-1])
+    table_UX[-1] = 0.0
+    return table_UX.view(-1, NUM_BANDS)[: 3 * len(tiles_UK) + 1]
 
 
-def _whitened_along(tables: list[Floats], rows: _Rows) -> Floats:
-    """Return the whitened tiles that have all their neighbours [R, N - 4, K], then zeros (4)."""
-    own, beside, beyond = tables
-    white_RNK = np.take(own, rows.tiles_RN[:, 2:-2], axis=0)
-    near_RNK = np.take(beside, rows.tiles_RN[:, 1:-1], axis=0)
-    white_RNK -= near_RNK[:, :-2]
-    white_RNK -= near_RNK[:, 2:]
-    far_RNK = np.take(beyond, rows.tiles_RN, axis=0)
-    white_RNK -= far_RNK[:, :-4]
-    white_RNK -= far_RNK[:, 4:]
-    for r, count in enumerate(rows.counts_R):
-        white_RNK[r, count:] = 0.0
-    return _clipped(white_RNK, rows.counts_R)
+def _whitened_along(table_XK: torch.Tensor, rows: _Rows) -> torch.Tensor:
+    """Return the whitened tiles that have all their neighbours [R, N, K], clipped, then zeros (4)."""
+    white_RX = rows.tiles.of(table_XK).view(len(rows.limits_R1), -1)
+    limits_R1 = white_RX.abs().sum(dim=1, keepdim=True) * rows.limits_R1
+    torch.maximum(white_RX, -limits_R1, out=white_RX)  # a quarter of the time of clamp
+    torch.minimum(white_RX, limits_R1, out=white_RX)
+    return white_RX.view(len(white_RX), -1, NUM_BANDS)
 
 
-def _clipped(white_RNK: Floats, counts_R: Integers) -> Floats:
-    flat_RN = white_RNK.reshape(len(white_RNK), -1)
-    mean_R = np.abs(flat_RN).sum(axis=1) / np.maximum(NUM_BANDS * counts_R, 1)
-    limit_R1 = (_CLIP * mean_R).astype(np.float32)[:, None]
-    np.clip(flat_RN, -limit_R1, limit_R1, out=flat_RN)
-    return white_RNK
-
-
-def _fold(white_RNK: Floats, folded_RMK: Floats) -> None:
-    """Add up tiles that share a row of the period, into zeros."""
+def _fold(white_RNK: torch.Tensor, folded_RMK: torch.Tensor) -> None:
+    """Add up tiles that share a row of the period, in place of whatever is there."""
     for first in range(0, white_RNK.shape[1], PERIOD_TILES):
         part_RNK = white_RNK[:, first : first + PERIOD_TILES]
-        folded_RMK[:, : part_RNK.shape[1]] += part_RNK
+        if first:
+            folded_RMK[:, : part_RNK.shape[1]] += part_RNK
+        else:
+            folded_RMK[:, : part_RNK.shape[1]] = part_RNK
+            folded_RMK[:, part_RNK.shape[1] :] = 0.0
 
 
 def _neighbours() -> Iterator[Floats]:
-    """Yield the matrices [K, K] of a tile less what whitening takes from its own row, and of what it takes
+    """Yield the matrices [K, K] of a tile less what whitening takes from its own row, and less what it takes
     from the rows +-1, then +-2."""
     bands = np.arange(NUM_BANDS)
     for row, weights in enumerate(features.KERNEL[2:]):
         matrix_KK = np.zeros((NUM_BANDS, NUM_BANDS), np.float32)
         for reach, weight in zip(range(-2, 3), weights, strict=True):
-            np.add.at(matrix_KK, (np.clip(bands + reach, 0, NUM_BANDS - 1), bands), weight)
-        yield matrix_KK if row else np.eye(NUM_BANDS, dtype=np.float32) - matrix_KK
+            np.add.at(matrix_KK, (np.clip(bands + reach, 0, NUM_BANDS - 1), bands), -weight)
+        yield matrix_KK if row else np.eye(NUM_BANDS, dtype=np.float32) + matrix_KK
 
 
-_NEIGHBOURS = tuple(_neighbours())
+_NEIGHBOURS = torch.from_numpy(np.concatenate(list(_neighbours()), axis=1))
