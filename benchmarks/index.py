@@ -1,4 +1,4 @@
-"""How fast, how exact and how large the index is as the registry grows, and what an hour costs in PostgreSQL.
+"""How fast, how exact and how large the index is as the registry grows.
 
     python -m benchmarks.index --data FOLDER [--sizes 100000 1000000 10000000]
 
@@ -8,10 +8,9 @@
     with as many rows as a query of 5 s has. Recall is of the 20 best windows by exact inner products.
     Copies: a stored window turned away to a cosine of 0.7; strangers: windows of test speakers.
 (2) Ingest: recordings registered through the registry, embedding included, against their length.
-(3) PostgreSQL: bytes of all tables for an hour of speech in generations of two minutes, as files (one write)
-    and as streams (a write each second).
 
-Not covered: accuracy on altered audio (benchmarks/fingerprint.py).
+Not covered: accuracy on altered audio (benchmarks/fingerprint); what an hour takes in PostgreSQL
+(benchmarks/storage.py).
 """
 
 import argparse
@@ -28,19 +27,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sqlalchemy import text
 
 from audio import SAMPLE_RATE_HZ, corpus
 from benchmarks import report
 from benchmarks.process import memory_mib
-from registry import NewGeneration, Registry, generations
+from registry import Registry
 from registry.changelog import BATCH_ROWS, Change
 from registry.fingerprint.windows import HOP_SAMPLES, Fingerprinter
-from registry.generations import Chunk
 from registry.index import WindowIndex
 from registry.index.quantizer import unit
 from registry.index.store import SegmentStore
-from registry.tables import SIGN_BYTES
+from registry.packing import quantised
 
 SIZES = (100_000, 1_000_000, 10_000_000)
 QUERY_ROWS, DEPTH = 42, 20  # a query of 5 s: all of its rows; registry/candidates.py
@@ -50,7 +47,6 @@ SEARCHES = 100
 COPY_COSINE = 0.7
 SMOOTHING = 0.5
 WINDOWS_PER_HOUR = 3600 * SAMPLE_RATE_HZ / HOP_SAMPLES
-NEW = NewGeneration("benchmark", "1", "none", SAMPLE_RATE_HZ)
 
 Codes = NDArray[np.int8]
 Emb = NDArray[np.float32]
@@ -63,7 +59,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N")
-    parser.add_argument("--hours", type=float, default=0.5, help="speech that is registered for (2) and (3)")
+    parser.add_argument("--hours", type=float, default=0.5, help="speech that is registered for (2)")
     parser.add_argument("--load", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -168,7 +164,7 @@ def blocks(size: int, real_ND: Emb) -> Iterator[Codes]:
         rng = np.random.default_rng(start)
         emb_ND = real_ND[rng.integers(0, len(real_ND), min(BLOCK, size - start))]
         emb_ND += np.float32(SMOOTHING) * (rng.standard_normal(emb_ND.shape, np.float32) @ root_DD.T)
-        yield np.rint(127 * emb_ND / np.linalg.norm(emb_ND, axis=1, keepdims=True)).astype(np.int8)
+        yield quantised(emb_ND)
 
 
 def _changes(size: int, real_ND: Emb, weights_sha256: str) -> Iterator[list[Change]]:
@@ -227,7 +223,7 @@ def _embedded(fingerprinter: Fingerprinter, clips: list[corpus.Clip], wanted: in
 
 
 def ingest(clips: list[corpus.Clip], hours: float) -> dict[str, float]:
-    """(2) and (3)."""
+    """(2)."""
     wavs: list[NDArray[np.float32]] = []
     for clip in clips:
         if sum(map(len, wavs)) >= hours * 3600 * SAMPLE_RATE_HZ:
@@ -242,10 +238,6 @@ def ingest(clips: list[corpus.Clip], hours: float) -> dict[str, float]:
                 registry.register(wav_T, SAMPLE_RATE_HZ)
             registry.index.catch_up()
             ingest_s = time.perf_counter() - started_s
-            slopes = {
-                f"PostgreSQL, {kind}, MB an hour": _megabytes_per_hour(registry, windows_a_write)
-                for kind, windows_a_write in (("files", GENERATION_WINDOWS), ("streams", 2))
-            }
             started_s = time.perf_counter()
             registry.index.rebuild()
             rebuild_s = time.perf_counter() - started_s
@@ -254,46 +246,9 @@ def ingest(clips: list[corpus.Clip], hours: float) -> dict[str, float]:
     return {
         "speech registered, h": length_s / 3600,
         "registered, embedding and index included, x real time": length_s / ingest_s,
-        **slopes,
         "rebuilt from the table, windows/s": num_windows / rebuild_s,
         "index check passed": float(passed),
     }
-
-
-def _megabytes_per_hour(registry: Registry, windows_a_write: int) -> float:
-    """The slope between one hour and four, so that what an empty table takes does not count."""
-    _store(registry, 1.0, windows_a_write)
-    before = _bytes(registry)
-    _store(registry, 3.0, windows_a_write)
-    return (_bytes(registry) - before) / 3.0 / 1e6
-
-
-def _store(registry: Registry, hours: float, windows_a_write: int) -> None:
-    """What recordings write, in generations of two minutes. Codes of chance: bytes are bytes."""
-    database, rng = registry._database, np.random.default_rng(0)
-    with database.transaction() as connection:
-        weights, release = registry.fingerprinter.weights_sha256, registry.fingerprinter.version
-        model = generations.ensure_model(connection, weights, release)
-    for _ in range(round(hours * WINDOWS_PER_HOUR / GENERATION_WINDOWS)):
-        generation_id = registry.begin(NEW).generation_id
-        with database.transaction() as connection:  # one flush for all: only the bytes are measured
-            for first in range(0, GENERATION_WINDOWS, windows_a_write):
-                codes_ND = rng.integers(-127, 128, (windows_a_write, 128), np.int8)
-                signs_NB = rng.integers(0, 256, (windows_a_write, SIGN_BYTES), np.uint8)
-                chunk = Chunk(first, codes_ND, signs_NB, np.ones(windows_a_write, np.bool_), model)
-                generations.append(connection, generation_id, chunk, (first + windows_a_write) * HOP_SAMPLES)
-            generations.finish(connection, generation_id, GENERATION_WINDOWS * HOP_SAMPLES, bytes(32))
-
-
-def _bytes(registry: Registry) -> int:
-    """Of every table that grows with what is registered, with its indexes."""
-    sizes = text(
-        "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND "
-        "(relname IN ('generation', 'fingerprint', 'log_entry', 'log_salt') "
-        "OR relname ~ '^fingerprint_changelog_[0-9]+$')"
-    )
-    with registry._database.transaction() as connection:
-        return int(connection.execute(sizes).scalar_one())
 
 
 if __name__ == "__main__":

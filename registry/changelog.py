@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, select, tuple_
 
 from registry.errors import StartFromSnapshot, UnknownGeneration
+from registry.packing import unpack_codes, unpack_informative
 from registry.tables import (
     EMBEDDING_WIDTH,
     SIGN_BYTES,
@@ -50,7 +51,7 @@ class Change:
     generation_ordinal: int  # dense enough to sort by; rises with the generation's begin
     generation_id: uuid.UUID
     first_window: int  # number of codes_ND[0] within its generation
-    codes_ND: NDArray[np.int8]  # unit vectors times 127
+    codes_ND: NDArray[np.int8]  # registry/codes.py
     informative_N: NDArray[np.bool_]  # False: silence, never to be indexed
     weights_sha256: str  # hex, of the network that made the codes
 
@@ -206,7 +207,7 @@ def _change(row: Row[Any], position: int) -> Change:
         generation_ordinal=row.ordinal,
         generation_id=row.generation_id,
         first_window=row.first_window,
-        codes_ND=unpack_codes(row.codes),
+        codes_ND=unpack_codes(row.codes, row.num_windows),
         informative_N=unpack_informative(row.informative, row.num_windows),
         weights_sha256=bytes(row.weights_sha256).hex(),
     )
@@ -217,7 +218,7 @@ def _generation_codes(rows: list[Any]) -> GenerationCodes:
     return GenerationCodes(
         rows[0].ordinal,
         rows[0].generation_id,
-        np.concatenate([unpack_codes(row.codes) for row in rows]),
+        np.concatenate([unpack_codes(row.codes, row.num_windows) for row in rows]),
         np.frombuffer(b"".join(row.signs or b"" for row in rows), np.uint8).reshape(-1, SIGN_BYTES),
         np.concatenate([unpack_informative(row.informative, row.num_windows) for row in rows]),
         bytes(rows[0].weights_sha256).hex(),
@@ -226,26 +227,3 @@ def _generation_codes(rows: list[Any]) -> GenerationCodes:
 
 def _floor(connection: Connection) -> int:
     return connection.execute(select(ChangelogFloorRow.position)).scalar_one()
-
-
-def pack_codes(codes_ND: NDArray[np.int8]) -> bytes:
-    """int8 [N, D] as stored: C order, N * D bytes."""
-    _, D = codes_ND.shape
-    if codes_ND.dtype != np.int8 or D != EMBEDDING_WIDTH:
-        raise ValueError(f"codes must be int8 [N, {EMBEDDING_WIDTH}], not {codes_ND.dtype} {codes_ND.shape}")
-    return codes_ND.tobytes()
-
-
-def unpack_codes(stored: bytes | memoryview) -> NDArray[np.int8]:
-    """Inverse of `pack_codes`."""
-    return np.frombuffer(stored, dtype=np.int8).reshape(-1, EMBEDDING_WIDTH)
-
-
-def pack_informative(informative_N: NDArray[np.bool_]) -> bytes:
-    """bool [N] as stored: ceil(N / 8) bytes, the first window in the highest bit, padded with 0."""
-    return np.packbits(informative_N).tobytes()
-
-
-def unpack_informative(stored: bytes | memoryview, num_windows: int) -> NDArray[np.bool_]:
-    """Inverse of `pack_informative`."""
-    return np.unpackbits(np.frombuffer(stored, dtype=np.uint8), count=num_windows).astype(np.bool_)

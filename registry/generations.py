@@ -19,9 +19,9 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, sel
 from sqlalchemy.dialects import postgresql
 
 from audio import SAMPLE_RATE_HZ
-from registry.changelog import pack_codes, pack_informative
 from registry.errors import GenerationClosed, RegistryError, RegistryInputError, UnknownGeneration
 from registry.log import outbox
+from registry.packing import pack_codes, pack_informative
 from registry.records import (
     EVERY_GENERATION,
     Generation,
@@ -41,6 +41,7 @@ _BEGIN = (
     .on_conflict_do_nothing(index_elements=["content_id"])
     .returning(*GenerationRow.__table__.columns)
 )
+_APPEND = insert(FingerprintRow)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Chunk:
     """Consecutive windows of one generation, by one network."""
 
     first_window: int
-    codes_ND: NDArray[np.int8]  # unit vectors times 127
+    codes_ND: NDArray[np.int8]  # of packing.quantised
     signs_NB: NDArray[np.uint8]
     informative_N: NDArray[np.bool_]
     fp_model_id: int
@@ -99,17 +100,21 @@ def append(connection: Connection, generation_id: uuid.UUID, chunk: Chunk, num_s
     connection.execute(
         update(GenerationRow).where(GenerationRow.ordinal == ordinal).values(num_samples=num_samples)
     )
-    values = {
-        "generation_ordinal": ordinal,
-        "first_window": missing.first_window,
-        "num_windows": len(missing.codes_ND),
-        "fp_model_id": missing.fp_model_id,
-        "codes": pack_codes(missing.codes_ND),
-        "signs": missing.signs_NB.tobytes(),
-        "informative": pack_informative(missing.informative_N),
-    }
     # Last, since the trigger takes the changelog's lock, which is then held for the commit alone.
-    connection.execute(insert(FingerprintRow).values(values))
+    connection.execute(_APPEND, packed(ordinal, missing))
+
+
+def packed(ordinal: int, chunk: Chunk) -> dict[str, Any]:
+    """The row that holds these windows, by column."""
+    return {
+        "generation_ordinal": ordinal,
+        "first_window": chunk.first_window,
+        "num_windows": len(chunk.codes_ND),
+        "fp_model_id": chunk.fp_model_id,
+        "codes": pack_codes(chunk.codes_ND),
+        "signs": chunk.signs_NB.tobytes(),
+        "informative": pack_informative(chunk.informative_N),
+    }
 
 
 def finish(

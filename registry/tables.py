@@ -10,7 +10,8 @@ log_entry              the transparency log's entries; without an index yet: the
 log_salt               what opens the commitments in them; the one table of the log whose rows may go
 log_key                which key signs the log of this database
 
-A generation holds about 250 bytes, a window 192 bytes of codes and signs plus about 16 of overhead. Windows
+A generation holds about 800 bytes with its entries in the log, a window 128 bytes of codes and signs plus 5
+of overhead, or 53 and 40 more in the changelog where rows hold a second (benchmarks/storage.py). Windows
 are packed because one row for each window costs 1.2 to 1.4 times the space and reads at half the speed.
 
 Dimensions: N windows, D = 128 embedding width. Source: AcoustID server (2026), changelog in commit order;
@@ -27,7 +28,8 @@ from sqlalchemy import BigInteger, ForeignKey, Identity, Integer, LargeBinary, M
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-EMBEDDING_WIDTH = 128  # twin: migrations/versions/0001_registry.py, the check on fingerprint.codes
+EMBEDDING_WIDTH = 128
+CODE_BYTES = 64  # of a window; twin: migrations/versions/0006_four_bits.py, the check on fingerprint.codes
 SIGN_BYTES = 64  # of a window; twins: registry/fingerprint/subprints.py, migrations/versions/0005_signs.py
 CONTENT_ID_BITS = 48  # twin: the check on generation.content_id there
 
@@ -100,7 +102,7 @@ class FingerprintRow(Base):
     first_window: Mapped[int] = mapped_column(Integer, primary_key=True)
     num_windows: Mapped[int] = mapped_column(Integer)
     fp_model_id: Mapped[int] = mapped_column(ForeignKey("fp_model.fp_model_id"))
-    codes: Mapped[bytes]  # int8 [N, D], C order, N = num_windows
+    codes: Mapped[bytes]  # [N, CODE_BYTES], N = num_windows; int8 [N, D] in an earlier release's (packing.py)
     signs: Mapped[bytes | None]  # uint8 [N, SIGN_BYTES], C order; None: of an earlier version
     informative: Mapped[bytes]  # one bit a window, first window in the highest bit, padded with 0
 

@@ -24,6 +24,7 @@ from registry.fingerprint.network import EMBEDDING_WIDTH
 from registry.fingerprint.train.gallery import Gallery
 from registry.fingerprint.windows import Fingerprinter
 from registry.index.window_index import unit
+from registry.packing import quantised
 
 _WINDOWS_EACH = 20  # of a distractor: 10 s
 _BATCH = 2_000
@@ -116,5 +117,4 @@ def _distractors(
         walk[:, step] = persistence * walk[:, step - 1] + np.sqrt(1.0 - persistence**2) * noise[:, step]
     means_CD = np.stack([real[index].mean(axis=0) for index in rng.integers(len(real), size=count)])
     made = means_CD[:, None] + walk
-    made /= np.linalg.norm(made, axis=2, keepdims=True)
-    return list(np.rint(127.0 * made).astype(np.int8))
+    return [quantised(emb_ND) for emb_ND in made]

@@ -1,7 +1,7 @@
-"""Cut audio into one-second windows, streaming, and turn each into a code of 128 bytes and 64 of signs.
+"""Cut audio into one-second windows, streaming, and turn each into a code and 64 bytes of signs.
 
     window n = samples [n * 11520, n * 11520 + 24000) at 24 kHz: 1 s long, every 6 Mimi frames (0.48 s)
-    code     = round(127 * embedding), int8; the cosine of two codes is within 0.001 of that of the embeddings
+    code     = the embedding in 16 levels (registry/packing.py); its cosine with the embedding is 0.995
     signs    = the sub-fingerprints of its middle (subprints.py)
 
 `push` returns a window as soon as its last sample is there, so the latency is the window itself. Up to 0.48
@@ -31,6 +31,7 @@ from registry.errors import WeightsUnavailable
 from registry.fingerprint import features
 from registry.fingerprint.network import EMBEDDING_WIDTH, FingerprintNetwork
 from registry.fingerprint.subprints import BYTES, Directions
+from registry.packing import quantised
 
 WINDOW_SAMPLES = features.WINDOW_SAMPLES
 HOP_SAMPLES = 11_520
@@ -196,7 +197,7 @@ class Fingerprinter:
             while first < num_windows:
                 count = _batch(num_windows - first, 1)
                 pictures = _pictures(wav_T, first * HOP_SAMPLES, HOP_SAMPLES, count, filters_1MK)
-                codes_ND[first : first + count] = np.rint(127.0 * self._network(pictures).numpy())
+                codes_ND[first : first + count] = quantised(self._network(pictures).numpy())
                 signs_NB[first : first + count] = self._directions.signs(pictures)
                 first += count
         return Windows(first_window, codes_ND, signs_NB, informative(wav_T, HOP_SAMPLES))

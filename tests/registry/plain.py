@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.packing import unpack_codes
+
 WINDOW_SAMPLES, HOP_SAMPLES = 24_000, 11_520
 
 
@@ -60,7 +62,7 @@ def window_code(wav_T: NDArray[np.float32], number: int) -> NDArray[np.int8]:
     window = np.zeros(WINDOW_SAMPLES, dtype=np.float32)
     samples = wav_T[number * HOP_SAMPLES : number * HOP_SAMPLES + WINDOW_SAMPLES]
     window[: len(samples)] = samples
-    return np.frombuffer(hashlib.shake_128(window.tobytes()).digest(128), dtype=np.int8)
+    return unpack_codes(hashlib.shake_128(window.tobytes()).digest(64), 1)[0]
 
 
 def speech(num_samples: int, seed: int = 0) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from registry.database import Database
 from registry.errors import GenerationClosed, RegistryError, RegistryInputError, UnknownGeneration
 from registry.generations import Chunk
 from registry.owner import OwnerLock
+from registry.packing import quantised
 from registry.records import Generation, NewGeneration, uuid7
 from registry.tables import GenerationState
 
@@ -30,7 +31,7 @@ def begin(database: Database, owner: int = 1) -> Generation:
 def chunk(database: Database, first: int, count: int) -> Chunk:
     with database.transaction() as connection:
         model = generations.ensure_model(connection, "cd" * 32, "1")
-    codes = np.random.default_rng(first).integers(-127, 128, (count, 128), dtype=np.int8)
+    codes = quantised(np.random.default_rng(first).standard_normal((count, 128)))
     signs = np.random.default_rng(first).integers(0, 256, (count, 64), dtype=np.uint8)
     return Chunk(first, codes, signs, np.ones(count, dtype=np.bool_), model)
 

@@ -12,9 +12,12 @@ from audio import trusted
 from registry.errors import WeightsUnavailable
 from registry.fingerprint import windows
 from registry.fingerprint.windows import HOP_SAMPLES, WINDOW_SAMPLES, Fingerprinter, Windows, informative
+from registry.index.quantizer import unit
+from registry.packing import quantised
 
 ASSETS = Path(__file__).parents[2] / "assets"
 Wav = NDArray[np.float32]
+STEP = 2  # codes are odd numbers
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +56,11 @@ def test_the_number_of_windows_is_as_stated(fingerprinter: Fingerprinter, length
 def test_any_chunking_gives_the_windows_of_the_whole(
     fingerprinter: Fingerprinter, speech: Wav, chunk: int
 ) -> None:
-    """Streaming equals offline, to one step of int8 where the batch size moves the last bit of a sum."""
+    """Streaming equals offline, to one step of a code where the batch size moves the last bit of a sum."""
     whole = fingerprinter.run(speech)
     parts = streamed(fingerprinter, [speech[i : i + chunk] for i in range(0, len(speech), chunk)])
     assert [p.first_window for p in parts] == list(np.cumsum([0, *(len(p.codes_ND) for p in parts[:-1])]))
-    assert np.abs(codes(parts).astype(int) - whole.codes_ND.astype(int)).max() <= 1
+    assert np.abs(codes(parts).astype(int) - whole.codes_ND.astype(int)).max() <= STEP
     assert np.array_equal(np.concatenate([p.informative_N for p in parts]), whole.informative_N)
 
 
@@ -72,7 +75,7 @@ def test_empty_and_single_sample_pushes_change_nothing(fingerprinter: Fingerprin
     ]
     assert (
         np.abs(codes(streamed(fingerprinter, pieces)) - fingerprinter.run(speech[:24_002]).codes_ND).max()
-        <= 1
+        <= STEP
     )
 
 
@@ -85,7 +88,7 @@ def test_interleaved_streams_do_not_leak(fingerprinter: Fingerprinter, speech: W
         got.append(fingerprinter.push(first, speech[i : i + 9_000]))
         fingerprinter.push(second, other_T[i : i + 9_000])
     alone = fingerprinter.run(speech[:72_000])
-    assert np.abs(codes(got).astype(int) - alone.codes_ND.astype(int)).max() <= 1
+    assert np.abs(codes(got).astype(int) - alone.codes_ND.astype(int)).max() <= STEP
 
 
 def test_a_flushed_stream_refuses_more(fingerprinter: Fingerprinter) -> None:
@@ -101,9 +104,9 @@ def test_codes_of_the_query_path_are_those_of_the_registry_path(
 ) -> None:
     """`embed` shares frames between windows; every fourth row at 0.12 s must be a registered window."""
     rows = fingerprinter.embed(speech, HOP_SAMPLES // 4)[::4]
-    stored = fingerprinter.run(speech).codes_ND.astype(np.float32)
-    stored /= np.linalg.norm(stored, axis=1, keepdims=True)
-    assert (rows[: len(stored)] * stored).sum(axis=1).min() > 0.998
+    stored = fingerprinter.run(speech).codes_ND
+    assert np.abs(quantised(rows[: len(stored)]).astype(int) - stored).max() <= STEP
+    assert (rows[: len(stored)] * unit(stored)).sum(axis=1).min() > 0.985
 
 
 def test_a_window_heard_by_three_quarters_is_near_the_whole_one(
