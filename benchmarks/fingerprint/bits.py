@@ -3,7 +3,7 @@
     python -m benchmarks.fingerprint.bits --data CORPUS [--every 12]
 
 Two registries of the same speech, every twelfth clip of training speakers and all of validation speakers,
-that differ in the codes alone: round(127 e), as before decision 0039, and registry/packing.py. Both are asked
+that differ in the codes alone: round(127 e), as before decision 0040, and registry/packing.py. Both are asked
 the same queries: pieces of 1, 3 and 5 s of each recording of validation speakers, altered in two ways of six.
 Once as they are (copies: accepted, and of the right generation), once with their own recording hidden
 (strangers: the best score, and which share of them has a p below a level, which is what the null was fitted
