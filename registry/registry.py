@@ -222,7 +222,8 @@ class Registry:
 
         Everything acknowledged before the call is searched. Raises `DatabaseUnavailable`, `IndexUnavailable`.
         """
-        return matching.match(prepared, self.index.search, self._fetch_codes)
+        self.index.catch_up()  # once for all questions that the match has
+        return matching.match(prepared, self.index.search_again, self._fetch_codes)
 
     def compare(self, generation_id: uuid.UUID, prepared: Prepared) -> MatchResult:
         """Is this audio that one generation? The matches are the spans of it; the score is there either way.

@@ -82,7 +82,9 @@ class Fingerprinter:
         self.weights_sha256 = weights_sha256
         self.precision = precision or ("bfloat16" if multiplies_bfloat16() else "float32")
         network = network.eval().requires_grad_(False)
-        self._network = network.narrowed() if self.precision == "bfloat16" else network
+        network = network.narrowed() if self.precision == "bfloat16" else network
+        # As the pictures: else each call turns the kernels.
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._directions = directions.eval()
 
     @classmethod

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from registry import Claim, KeyStore, NewKey, ReplyStore, RequestName
+from registry import Claim, DatabaseUnavailable, KeyStore, NewKey, ReplyStore, RequestName
 from registry.database import Database
 from registry.owner import OwnerLock
+from tests.registry.failing_commits import KEPT, failing_commit
 
 NAME = RequestName("0123abcd", b"n" * 32)
 SHA, OTHER_SHA = b"s" * 32, b"t" * 32
@@ -74,6 +75,31 @@ def test_a_dead_workers_request_is_taken_over_by_exactly_one(database: Database)
     for thread in threads:
         thread.join()
     assert (claims.count(Claim.YOURS), claims.count(Claim.AT_WORK)) == (1, 3)
+
+
+@KEPT
+def test_a_claim_whose_commit_failed_can_be_made_again_at_once(database: Database, kept: bool) -> None:
+    """Kept but reported failed, it would block the client's request for as long as this process lives."""
+    replies, _ = store(database)
+    with failing_commit(database, 1, kept), pytest.raises(DatabaseUnavailable):
+        replies.claim(NAME, SHA)
+    assert replies.claim(NAME, SHA) == (Claim.YOURS, None)
+    assert replies.claim(NAME, SHA) == (Claim.AT_WORK, None)
+    assert replies.keep(NAME, b"answer")
+    assert replies.claim(NAME, SHA) == (Claim.KEPT, b"answer")
+
+
+def test_of_threads_that_claim_at_once_one_works(database: Database) -> None:
+    replies, _ = store(database)
+    claims: list[Claim] = []
+    threads = [threading.Thread(target=lambda: claims.append(replies.claim(NAME, SHA)[0])) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (claims.count(Claim.YOURS), claims.count(Claim.AT_WORK)) == (1, 5)
+    replies.drop(NAME)
+    assert replies.claim(NAME, SHA) == (Claim.YOURS, None)
 
 
 def test_who_was_taken_for_dead_cannot_keep_its_answer(database: Database) -> None:

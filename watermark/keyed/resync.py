@@ -23,6 +23,7 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from watermark.keyed import features, geometry
 from watermark.keyed.geometry import NUM_BANDS, PERIOD_TILES, SAMPLE_RATE_HZ, Layout
@@ -91,7 +92,7 @@ class ResyncSearch:
 
     def best_fold(self, folds_HN: Floats) -> tuple[int, float]:
         """Return the row of `folds_HN` that fits the pilot best at any offset (3), and its z (4)."""
-        top_HO = folds_HN @ self._pilots
+        top_HO = (torch.from_numpy(folds_HN) @ torch.from_numpy(self._pilots)).numpy()
         # The share of pilot tiles hardly depends on the offset, so the best is chosen by the whole energy.
         energy_H1 = np.vecdot(folds_HN, folds_HN)[:, None] + 1e-9
         h, o = np.unravel_index(int((top_HO / np.sqrt(energy_H1)).argmax()), top_HO.shape)
