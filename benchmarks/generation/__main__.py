@@ -1,6 +1,7 @@
 """Run the parts that were asked for; see the package's docstring."""
 
 import argparse
+import os
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of the CPU run")
     parser.add_argument("--num-turns", type=int, default=100)
     arguments = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
     if arguments.device == "cuda":
         if not torch.cuda.is_available():
             sys.exit("no CUDA device here: this part needs one GPU of 40 GB or more")
