@@ -81,7 +81,7 @@ def once(
         if not store.keep(row, _sealed(cipher, reply)):  # (6)
             raise RequestAtWork("another server has taken this request over; wait for its answer")
     except BaseException:
-        with contextlib.suppress(RegistryError):  # then the claim stays until this process ends
+        with contextlib.suppress(RegistryError):  # then our next claim of it takes it over
             store.drop(row)
         raise
     return reply  # (7)

@@ -27,17 +27,18 @@ from audio.durable import sync_folder
 from registry.database import OLDEST_SERVER, Database
 from registry.errors import DatabaseUnsupported, RegistryInputError
 from registry.postgres import EmbeddedServer, binaries
+from registry.tables import IdentityRow
 
 
 def backup(location: Path | str, file: Path) -> int:
-    """Write `file`, in place of what was there; returns its bytes. Raises `RegistryInputError` with what
-    pg_dump says, `DatabaseUnavailable`, `DataFolderError`."""
+    """Write `file`, in place of what was there; returns its bytes. The database stays as it is, one of an
+    older release too. Raises `RegistryInputError` with what pg_dump says, or when there is no registry;
+    `DatabaseUnavailable`, `DataFolderError`."""
     with _opened(location) as database:
-        database.prepare()
         partial = file.with_name(f".{file.name}.part")
         try:
             _run("pg_dump", database, "--format=custom", "--no-owner", "--no-privileges", f"--file={partial}")
-            _run("pg_restore", database, "--list", str(partial), connects=False)  # it can be read back
+            _require_registry(database, partial, "there is no registry to back up: is it the right place?")
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
             partial.replace(file)  # (2)
@@ -58,6 +59,7 @@ def restore(location: Path | str, file: Path) -> int:
         with database.transaction() as connection:
             if inspect(connection).get_table_names():
                 raise RegistryInputError("the database is not empty: restore into a new one")
+        _require_registry(database, file, f"{file} is a backup of something else, not of a registry")
         _run(
             "pg_restore", database, "--no-owner", "--single-transaction", "--exit-on-error", str(file)
         )  # (1)
@@ -83,7 +85,15 @@ def _opened(location: Path | str) -> Iterator[Database]:
             server.detach()
 
 
-def _run(program: str, database: Database, *arguments: str, connects: bool = True) -> None:
+def _require_registry(database: Database, file: Path, otherwise: str) -> None:
+    """Raises `RegistryInputError` when the file cannot be read back, or holds no registry."""
+    if f" {IdentityRow.__tablename__} " not in _run(
+        "pg_restore", database, "--list", str(file), connects=False
+    ):
+        raise RegistryInputError(otherwise)
+
+
+def _run(program: str, database: Database, *arguments: str, connects: bool = True) -> str:
     with database.transaction() as connection:
         major = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
     chosen = [one for one in binaries.installed() if one.major >= max(major, OLDEST_SERVER)]
@@ -96,6 +106,7 @@ def _run(program: str, database: Database, *arguments: str, connects: bool = Tru
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RegistryInputError(f"{program} failed: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 def _conninfo(url: URL) -> str:

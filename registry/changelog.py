@@ -51,7 +51,7 @@ class Change:
     generation_ordinal: int  # dense enough to sort by; rises with the generation's begin
     generation_id: uuid.UUID
     first_window: int  # number of codes_ND[0] within its generation
-    codes_ND: NDArray[np.int8]  # registry/codes.py
+    codes_ND: NDArray[np.int8]  # registry/packing.py
     informative_N: NDArray[np.bool_]  # False: silence, never to be indexed
     weights_sha256: str  # hex, of the network that made the codes
 

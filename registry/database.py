@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from registry.errors import DatabaseUnavailable, DatabaseUnsupported
 
-SCHEMA_REVISION = "0006"  # twin: the newest file in migrations/versions
+SCHEMA_REVISION = "0007"  # twin: the newest file in migrations/versions
 OLDEST_SERVER = 15
 POOL_CONNECTIONS = 10  # for worker threads; beside these one for the owner's lock
 POOL_TIMEOUT_S = 10.0
@@ -28,6 +28,11 @@ SESSION_SETTINGS = (
     "-c timezone=UTC -c synchronous_commit=on -c lock_timeout=30s "
     "-c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 )
+
+NO_RIGHT = "42501"
+READ_ONLY = "25006"  # a primary that became a standby
+# It answers, and cannot: read-only, deadlock, disk or memory full, too many connections, a time-out.
+CANNOT_NOW = (READ_ONLY, "40", "53", "55P03", "57014")
 
 _migrating = threading.Lock()  # Alembic keeps the running migration in module globals
 
@@ -79,7 +84,8 @@ class Database:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn what the driver raises when the server is away into `DatabaseUnavailable`."""
+        """Turn what the driver raises when the server is away into `DatabaseUnavailable`, and what it raises
+        when our role lacks a right into `DatabaseUnsupported`."""
         try:
             yield
         except exc.TimeoutError as error:
@@ -87,7 +93,10 @@ class Database:
                 f"all {POOL_CONNECTIONS} database connections were busy for {POOL_TIMEOUT_S:.0f} s: try again"
             ) from error
         except exc.DBAPIError as error:
-            away = isinstance(error, exc.OperationalError | exc.InterfaceError)
+            code = getattr(error.orig, "pgcode", None)
+            if code == NO_RIGHT:
+                raise self._no_right(error.orig) from error
+            away = isinstance(error, exc.OperationalError | exc.InterfaceError) or code == READ_ONLY
             if not (away or error.connection_invalidated):
                 raise
             raise self._away(error.orig) from error
@@ -98,10 +107,20 @@ class Database:
             raise self._away(error) from error
 
     def _away(self, error: BaseException | None) -> DatabaseUnavailable:
-        where = self.url.render_as_string(hide_password=True)
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        where, reason = self.url.render_as_string(hide_password=True), _first_line(error)
+        if (getattr(error, "pgcode", None) or "").startswith(CANNOT_NOW):
+            return DatabaseUnavailable(
+                f"the database cannot do this now ({reason}): look at its disk and at what else uses it, "
+                "then try again"
+            )
         return DatabaseUnavailable(
             f"the database does not answer ({reason}): see that {where} runs, then try again"
+        )
+
+    def _no_right(self, error: BaseException | None) -> DatabaseUnsupported:
+        return DatabaseUnsupported(
+            f"the role in the database's URL lacks a right ({_first_line(error)}): run `earmark registry "
+            f"grant {self.url.username or 'ROLE'}` with the URL of the role that owns the tables"
         )
 
     def prepare(self) -> None:
@@ -137,7 +156,7 @@ class Database:
             try:
                 command.upgrade(config, "head")
             except exc.ProgrammingError as error:
-                if getattr(error.orig, "pgcode", None) != "42501":
+                if getattr(error.orig, "pgcode", None) != NO_RIGHT:
                     raise
                 raise DatabaseUnsupported(
                     "the schema must be brought up to date by the role that owns it: run `earmark index "
@@ -155,6 +174,10 @@ def schema_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]
 
 
 def _parse(url: str) -> URL:

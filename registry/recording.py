@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from audio import SAMPLE_RATE_HZ
+from audio.decode import MAX_PEAK
 from registry import generations
 from registry.database import Database
 from registry.errors import GenerationClosed, RegistryInputError
@@ -167,8 +168,11 @@ class Recording:
 
 
 def check_samples(wav_T: NDArray[np.float32]) -> None:
-    """Raise `RegistryInputError` unless these are finite floating-point samples [T]."""
+    """Raise `RegistryInputError` unless these are floating-point samples [T] as a decoded file may have them:
+    the powers of much louder ones are not finite."""
     if wav_T.ndim != 1 or not np.issubdtype(wav_T.dtype, np.floating):
         raise RegistryInputError(f"samples must be float32 [T], not {wav_T.dtype} of shape {wav_T.shape}")
-    if not np.isfinite(wav_T).all():
-        raise RegistryInputError("samples must be finite: there is NaN or infinity in the audio")
+    if not np.abs(wav_T).max(initial=0.0) <= MAX_PEAK:  # NaN is not, either
+        raise RegistryInputError(
+            f"samples must be finite and full scale is 1: there is NaN or more than {MAX_PEAK:g} in the audio"
+        )

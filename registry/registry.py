@@ -292,7 +292,7 @@ class Registry:
 
         Replies that have outlived `REPLIES_LIVE`; label and last use of API keys that were revoked or expired
         longer ago than `dead_keys_after`; the changelog older than `changelog_after` (a day at least), in
-        partitions of a million rows. One transaction each; a crash between leaves the rest for the next
+        partitions of a million rows. Several transactions; a crash between leaves the rest for the next
         purge. Generations name nobody and are kept. Raises `DatabaseUnavailable`.
         """
         num_replies, num_keys = self.replies.purge(), self.keys.purge(dead_keys_after)

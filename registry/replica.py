@@ -106,7 +106,7 @@ class Replica:
     def search(self, look: Callable[[WindowIndex], T]) -> T:
         """Catch up, then run `look` on the index while nobody changes it."""
         with self._mutex:
-            self._follow()
+            self._index = self._caught_up(self._index)
             return look(self._index)
 
     def search_again(self, look: Callable[[WindowIndex], T]) -> T:
@@ -138,8 +138,8 @@ class Replica:
         """
         fresh = self._from_table(progress)
         with self._mutex:
-            self._index = fresh
-            self._follow()  # what was committed meanwhile
+            # With what was committed meanwhile: who has just caught up must not search one that is behind.
+            self._index = self._caught_up(fresh)
         return self.status()
 
     def check(self) -> IndexCheck:
@@ -172,18 +172,19 @@ class Replica:
     def _empty(self) -> WindowIndex:
         return WindowIndex(self._weights_sha256, store=self._store)
 
-    def _follow(self) -> None:
+    def _caught_up(self, index: WindowIndex) -> WindowIndex:
+        """This index with everything committed so far, or a new one (3)."""
         # One short transaction for each batch: none stays open while Faiss works.
         try:
             while True:
                 with self._database.transaction() as connection:
-                    changes = changelog.read(connection, self._index.position)
+                    changes = changelog.read(connection, index.position)
                 if not changes:
-                    return
-                self._index.apply(changes)
+                    return index
+                index.apply(changes)
         except StartFromSnapshot as exc:
             log.warning("the index fell behind (%s): reading everything again", exc)
-            self._index = self._from_table()
+            return self._from_table()
 
     def _from_table(self, progress: Progress | None = None) -> WindowIndex:
         """A new index with everything in the table. It is saved when it is whole: a crash before leaves what

@@ -16,7 +16,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, delete, func, select, text, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -25,6 +25,9 @@ from registry.owner import OwnerLock
 from registry.tables import Base
 
 REPLIES_LIVE = timedelta(hours=24)
+REMOVED_AT_ONCE = 100
+"""Answers of up to some MB: a day of them in one statement, after a quiet one, takes longer than a statement
+may, and no claim would succeed any more."""
 
 
 class ReplyRow(Base):
@@ -65,8 +68,8 @@ class ReplyStore:
         self._at_work: set[RequestName] = set()  # from before `claim` begins until `keep` or `drop` ends
 
     def claim(self, name: RequestName, request_sha256: bytes) -> tuple[Claim, bytes | None]:
-        """Take a request on, or learn what became of it; the bytes come with KEPT alone. Also removes what
-        has outlived REPLIES_LIVE."""
+        """Take a request on, or learn what became of it; the bytes come with KEPT alone. Also removes some of
+        what has outlived REPLIES_LIVE."""
         with self._mutex:
             is_free = name not in self._at_work
             self._at_work.add(name)
@@ -85,6 +88,7 @@ class ReplyStore:
         self, connection: Connection, name: RequestName, request_sha256: bytes, is_free: bool
     ) -> tuple[Claim, bytes | None]:
         """`is_free`: no other thread of this process is at it."""
+        connection.execute(delete(ReplyRow).where(_is(name), _is_old()))
         _remove_old(connection)
         values = {**vars(name), "request_sha256": request_sha256, "owner": self._owner.number}
         taken = postgresql.insert(ReplyRow).values(values).on_conflict_do_nothing()
@@ -124,9 +128,14 @@ class ReplyStore:
             self._leave(name)
 
     def purge(self) -> int:
-        """Remove what has outlived REPLIES_LIVE, as every claim does; returns how many."""
-        with self._database.transaction() as connection:
-            return _remove_old(connection)
+        """Remove what has outlived REPLIES_LIVE, a transaction for each REMOVED_AT_ONCE; returns how many."""
+        num_removed = 0
+        while True:
+            with self._database.transaction() as connection:
+                num_now = _remove_old(connection)
+            num_removed += num_now
+            if num_now < REMOVED_AT_ONCE:
+                return num_removed
 
     def _leave(self, name: RequestName) -> None:
         with self._mutex:
@@ -140,8 +149,15 @@ class ReplyStore:
 
 
 def _remove_old(connection: Connection) -> int:
-    old = ReplyRow.created_at < func.clock_timestamp() - REPLIES_LIVE
-    return connection.execute(delete(ReplyRow).where(old)).rowcount
+    """At most REMOVED_AT_ONCE, the oldest; those that another claim is removing are left to it."""
+    key = (ReplyRow.key_id, ReplyRow.request_key)
+    oldest = select(*key).where(_is_old()).order_by(ReplyRow.created_at).limit(REMOVED_AT_ONCE)
+    chosen = oldest.with_for_update(skip_locked=True).cte()
+    return connection.execute(delete(ReplyRow).where(tuple_(*key).in_(select(chosen)))).rowcount
+
+
+def _is_old() -> ColumnElement[bool]:
+    return ReplyRow.created_at < func.clock_timestamp() - REPLIES_LIVE
 
 
 def _is(name: RequestName) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
 """Segments on disk: files named by their SHA-256, and a manifest that says which of them count.
 
-    (1) write <sha256>.segment for each segment that is not there yet: hidden name, fsync, rename
+    (1) write <sha256>.segment for each segment that is not there yet and whole: hidden name, fsync, rename
     (2) write manifest.json the same way; from its rename on the new list is the one that loads
     (3) remove every other file: segments that were merged, leftovers of crashes
 
@@ -10,6 +10,7 @@ an exclusive one, and a file that is removed stays readable for who has it mappe
 before it is interpreted. PostgreSQL holds the truth: what does not check is refused, never repaired.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -21,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from audio.durable import write_durably
+from audio.durable import sync_folder, write_durably
 from registry.errors import IndexUnavailable
 from registry.index.segment import Segment
 
@@ -100,10 +101,10 @@ class SegmentStore:
         """Write a segment (1); returns what was written, mapped. Raises `IndexUnavailable`."""
         content = segment.dump()
         sha256 = hashlib.sha256(content).hexdigest()
-        path = self.folder / f"{sha256}{_ENDING}"
+        with contextlib.suppress(IndexUnavailable):  # not there, or damaged, which is written again
+            return self.segment(sha256)
         try:
-            if not path.exists():
-                write_durably(path, lambda file: file.write(content))
+            write_durably(self.folder / f"{sha256}{_ENDING}", lambda file: file.write(content))
         except OSError as exc:
             raise self._unwritable(exc) from exc
         return self.segment(sha256)
@@ -119,6 +120,14 @@ class SegmentStore:
             for path in self.folder.iterdir():
                 if path.name not in kept and path.is_file():
                     path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise self._unwritable(exc) from exc
+
+    def unpublish(self) -> None:
+        """Nothing loads from here on; the next `publish` removes the segments. Raises `IndexUnavailable`."""
+        try:
+            (self.folder / _MANIFEST).unlink(missing_ok=True)
+            sync_folder(self.folder)
         except OSError as exc:
             raise self._unwritable(exc) from exc
 

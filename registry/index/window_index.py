@@ -105,7 +105,8 @@ class WindowIndex:
         """Make an empty index that of a whole table as it was at `position`, then save it.
 
         `sample_ND`: codes from everywhere in it, of which the centroids are made. Raises whatever `batches`
-        does; the index is then of no use. Nothing is saved before everything is there.
+        does; the index is then of no use. Nothing is saved before everything is there; then it takes the
+        place of what was saved.
         """
         if len(sample_ND) >= self._hot_windows:
             self._codebook = self._pool.submit(quantizer.train, unit(sample_ND)).result()
@@ -114,7 +115,7 @@ class WindowIndex:
             self._add([self._entry(change) for change in changes])
             if self._hot.num_windows >= self._hot_windows:
                 self._seal()
-        if self.segments and self._store is not None:
+        if self._store is not None:
             self._save(everything=True)
 
     def search(self, emb_QD: NDArray[np.float32], k: int) -> Hits:
@@ -179,7 +180,11 @@ class WindowIndex:
             with self._store.locked(exclusive=True):
                 if not everything:
                     self._take_over(self._published())
-                if everything or self._hot.num_windows >= self._hot_windows:
+                if everything and not self.segments:
+                    # Too little to seal. What lies there is damaged, of other weights or of what the database
+                    # held before a restore: the next start, or the next seal, would take it over.
+                    self._store.unpublish()
+                elif everything or self._hot.num_windows >= self._hot_windows:
                     self._seal()
                     self._publish(self._store)
         except IndexUnavailable as exc:

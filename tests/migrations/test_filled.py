@@ -10,7 +10,8 @@ from sqlalchemy import exc, text
 
 from audio import decode
 from registry import Registry
-from registry.database import Database
+from registry.backup import backup, restore
+from registry.database import SCHEMA_REVISION, Database, schema_revision
 from registry.fingerprint.windows import HOP_SAMPLES, Fingerprinter
 from registry.packing import pack_informative
 from registry.postgres import EmbeddedServer
@@ -105,3 +106,17 @@ def test_codes_of_any_other_length_are_refused(database: Database, length: int) 
         database.transaction() as connection,
     ):
         connection.execute(text(FINGERPRINT), values)
+
+
+def test_a_backup_before_an_upgrade_is_of_the_release_before(at_0005: str, tmp_path: Path) -> None:
+    """Made with the new programs it would else migrate first, and nothing were left to go back to."""
+    database = Database(at_0005)
+    backup(at_0005, tmp_path / "file")
+    with database.transaction() as connection:
+        assert schema_revision(connection) == "0005"
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    restore(at_0005, tmp_path / "file")
+    with database.transaction() as connection:
+        assert schema_revision(connection) == SCHEMA_REVISION
+    database.close()

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from audio import decode
 from registry import Registry, RegistryInputError
-from registry.backup import backup, restore
+from registry.backup import _run, backup, restore
 from registry.database import Database
 from registry.postgres import EmbeddedServer
 from tests.conftest import empty_database
@@ -109,3 +109,28 @@ def test_a_backup_that_cannot_be_written_is_one_error(database_url: str, tmp_pat
     """And the file that was there before stays."""
     with pytest.raises(RegistryInputError):
         backup(database_url, tmp_path / "no" / "such" / "folder")
+
+
+def test_where_no_registry_is_nothing_is_backed_up(embedded_server: EmbeddedServer, tmp_path: Path) -> None:
+    """A folder or database that was named wrongly must not look like a backup that was made."""
+    with empty_database(embedded_server) as url:
+        with pytest.raises(RegistryInputError, match="no registry to back up"):
+            backup(url, tmp_path / "file")
+        database = Database(url)
+        with database.transaction() as connection:
+            assert not inspect(connection).get_table_names()
+        database.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_backup_of_something_else_is_not_restored(embedded_server: EmbeddedServer, tmp_path: Path) -> None:
+    """And the database stays empty."""
+    with empty_database(embedded_server) as url, empty_database(embedded_server) as other:
+        database = Database(other)
+        with database.transaction() as connection:
+            connection.execute(text("CREATE TABLE something_else ()"))
+        _run("pg_dump", database, "--format=custom", f"--file={tmp_path / 'file'}")
+        database.close()
+        with pytest.raises(RegistryInputError, match="not of a registry"):
+            restore(url, tmp_path / "file")
+        Registry.open(url).close()

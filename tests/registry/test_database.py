@@ -69,3 +69,30 @@ def test_what_the_driver_raises_unwrapped_when_its_server_dies_is_unavailable(da
     """Seen once, when PostgreSQL was killed while a connection was given back."""
     with pytest.raises(DatabaseUnavailable, match="server closed"), database.translated():
         raise psycopg2.DatabaseError("server closed the connection unexpectedly")
+
+
+def test_a_lock_that_others_hold_is_not_called_a_server_that_is_away(database: Database) -> None:
+    """Such as a migration beside a server of the release before: its operator must look for that one."""
+    with (
+        database.transaction() as holds,
+        pytest.raises(DatabaseUnavailable, match=r"cannot do this now .*lock"),
+    ):
+        holds.execute(text("LOCK TABLE fingerprint IN SHARE MODE"))
+        with database.transaction() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+            connection.execute(text("ALTER TABLE fingerprint ADD COLUMN more integer"))
+
+
+def test_a_server_that_takes_no_writes_is_unavailable(database: Database) -> None:
+    """A primary that became a standby: what calls waits for the other one, and repeats."""
+    with pytest.raises(DatabaseUnavailable, match="read-only"), database.transaction() as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        connection.execute(text("DELETE FROM reply"))
+
+
+def test_a_role_without_rights_is_told_how_to_get_them(database: Database) -> None:
+    """After an upgrade that brought a table, say, when nobody has granted again."""
+    match = r"permission denied for table reply.*earmark registry grant"
+    with pytest.raises(DatabaseUnsupported, match=match), database.transaction() as connection:
+        connection.execute(text("SET LOCAL ROLE pg_monitor"))
+        connection.execute(text("DELETE FROM reply"))

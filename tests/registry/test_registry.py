@@ -92,6 +92,7 @@ def test_other_rates_and_channels_are_registered_as_24_khz_mono(
     [
         (np.zeros(100, dtype=np.int16), 24_000),
         (np.full(100, np.nan, dtype=np.float32), 24_000),
+        (np.full(24_000, 1e18, dtype=np.float32), 24_000),
         (np.zeros((2, 3, 4), dtype=np.float32), 24_000),
         (np.zeros(100, dtype=np.float32), 8),
         (np.zeros(100, dtype=np.float32), 768_001),

@@ -1,5 +1,6 @@
 """One request, one piece of work, one answer: whoever sends it again, and whoever dies in between."""
 
+import hashlib
 import threading
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from registry import Claim, DatabaseUnavailable, KeyStore, NewKey, ReplyStore, RequestName
 from registry.database import Database
 from registry.owner import OwnerLock
+from registry.replies import REMOVED_AT_ONCE
 from tests.registry.failing_commits import KEPT, failing_commit
 
 NAME = RequestName("0123abcd", b"n" * 32)
@@ -122,6 +124,22 @@ def test_answers_are_gone_after_a_day(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(text("UPDATE reply SET created_at = created_at - interval '25 hours'"))
     assert replies.claim(NAME, OTHER_SHA) == (Claim.YOURS, None)
+
+
+def test_a_claim_after_a_quiet_day_removes_few_of_the_old_answers_and_its_own(database: Database) -> None:
+    """All of them at once may take longer than a statement may, and then nobody could claim any more."""
+    replies, _ = store(database)
+    many = """INSERT INTO reply (key_id, request_key, request_sha256, owner, created_at, body)
+        SELECT :key_id, sha256(n::text::bytea), :sha, 1, now() - interval '25 h' - n * interval '1 s', 'x'
+        FROM generate_series(1, 249) n"""
+    with database.transaction() as connection:
+        connection.execute(text(many), {"key_id": NAME.key_id, "sha": SHA})
+    newest = RequestName(NAME.key_id, hashlib.sha256(b"1").digest())
+    assert replies.claim(newest, OTHER_SHA) == (Claim.YOURS, None)
+    with database.transaction() as connection:
+        assert connection.execute(text("SELECT count(*) FROM reply")).scalar_one() == 249 - REMOVED_AT_ONCE
+    assert replies.purge() == 248 - REMOVED_AT_ONCE
+    assert replies.keep(newest, b"answer")
 
 
 def test_a_purge_removes_old_answers_without_a_claim(database: Database) -> None:

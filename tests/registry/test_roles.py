@@ -3,11 +3,20 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import exc, make_url, text
+from sqlalchemy import make_url, text
 
-from registry import DatabaseUnsupported, NewGeneration, NewKey, Registry, RegistryInputError, RequestName
+from registry import (
+    DatabaseUnsupported,
+    NewGeneration,
+    NewKey,
+    Registry,
+    RegistryInputError,
+    RequestName,
+    generations,
+)
 from registry.database import Database
 from tests.registry.plain import speech
+from tests.registry.test_changelog import append
 
 ROLE = "Service's role"
 
@@ -77,10 +86,33 @@ def test_what_was_released_is_beyond_the_role(restricted: str, statement: str) -
     """By its rights: the triggers, which the owner could drop, are not even asked."""
     database = Database(restricted)
     with (
-        pytest.raises(exc.ProgrammingError, match=r"permission denied|must be owner"),
+        pytest.raises(DatabaseUnsupported, match=r"lacks a right \((permission denied|must be owner)"),
         database.transaction() as connection,
     ):
         connection.execute(text(statement))
+    database.close()
+
+
+TAKEN_FOR_THE_CHANGELOG = """
+CREATE TEMP TABLE fingerprint_changelog (LIKE public.fingerprint_changelog);
+CREATE TEMP TABLE fingerprint_changelog_floor (LIKE public.fingerprint_changelog_floor);
+CREATE FUNCTION pg_temp.as_whom() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN RAISE EXCEPTION ''code of the role runs as %'', current_user; END';
+CREATE TRIGGER as_whom BEFORE INSERT ON fingerprint_changelog EXECUTE FUNCTION pg_temp.as_whom();
+"""
+
+
+def test_tables_of_the_roles_own_are_not_taken_for_the_registrys(restricted: str) -> None:
+    """Temporary ones come first in a search path that does not name them, and what numbers the changes runs
+    with the owner's rights: so would a trigger on such a table."""
+    database = Database(restricted)
+    with database.transaction() as connection:
+        connection.execute(text(TAKEN_FOR_THE_CHANGELOG))
+        generation = generations.begin(connection, NewGeneration("test", "1", "none", 24_000), owner=1)
+        model = generations.ensure_model(connection, "ab" * 32, "test")
+        append(connection, generation.generation_id, model, 0, 1)
+        assert connection.execute(text("SELECT count(*) FROM public.fingerprint_changelog")).scalar_one() == 1
+        assert connection.execute(text("SELECT count(*) FROM fingerprint_changelog")).scalar_one() == 0
     database.close()
 
 

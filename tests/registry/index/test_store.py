@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,35 @@ def test_a_rebuild_of_another_process_takes_no_file_from_us(tmp_path: Path) -> N
     again.apply(BIG)
     rebuilt.apply(BIG)
     assert places(again) == places(index) == places(rebuilt) == IN_MEMORY
+
+
+def rebuilt(folder: Path, changes: list[Change]) -> WindowIndex:
+    index = WindowIndex(WEIGHTS, hot_windows=SMALL_HOT, store=SegmentStore(folder))
+    index.fill(changes[-1].position, np.concatenate([one.codes_ND for one in changes]), [changes])
+    return index
+
+
+def test_a_rebuild_mends_a_damaged_segment_that_it_makes_again(tmp_path: Path) -> None:
+    """The same windows give the same file, under the same name: that it is there is not enough."""
+    names = [segment.sha256 for segment in rebuilt(tmp_path, BIG[:8]).segments]
+    path = tmp_path / f"{names[0]}.segment"
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert [segment.sha256 for segment in rebuilt(tmp_path, BIG[:8]).segments] == names
+    assert opened(tmp_path).position == 8
+
+
+def test_a_rebuild_too_small_to_be_saved_takes_back_what_was(tmp_path: Path) -> None:
+    """An older copy of the database gives the same positions to other windows: what was sealed of the lost
+    ones is taken over neither by the next seal nor by the next start."""
+    filled(tmp_path, BIG[:16])
+    index = rebuilt(tmp_path, BIG[:3])
+    assert opened(tmp_path).position == 0
+    other = [replace(one, position=4 + n) for n, one in enumerate(BIG[20:40])]
+    for one in other:
+        index.apply([one])
+    assert places(index) == places(rebuilt(tmp_path / "beside", BIG[:3] + other))
 
 
 def test_windows_of_other_weights_are_counted_over_a_restart(tmp_path: Path) -> None:
