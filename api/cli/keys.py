@@ -4,7 +4,7 @@ import argparse
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from api.cli.parsers import Subparsers, positive_int
+from api.cli.parsers import Subparsers, days_from_one
 from api.cli.session import open_accounts, print_json, wants_json
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         help="what it is good for; may be given again",
     )
     create.add_argument(
-        "--expires-in-days", type=positive_int, metavar="N", help="invalid after N days (default: never)"
+        "--expires-in-days", type=days_from_one, metavar="N", help="invalid after N days (default: never)"
     )
     create.set_defaults(run=run_create)
     listing = actions.add_parser("list", parents=[common], help="what is known of each key, newest first")

@@ -8,6 +8,9 @@ from typing import TypeAlias
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+MAX_DAYS = 36_500
+
+
 def add_public_weights(parser: argparse.ArgumentParser) -> None:
     """The option of every command that opens the service; a setting, so that the environment can name it."""
     parser.add_argument(
@@ -38,6 +41,21 @@ def whole_number(text: str) -> int:
 def hours(text: str) -> float:
     """A length of time from 0 to 10,000 hours, for `type=`. Raises what argparse shows as one sentence."""
     return _between(text, 10_000, "hours")
+
+
+def days(text: str) -> int:
+    """Whole days, a hundred years at most, for `type=`. Raises what argparse shows as one sentence."""
+    number = whole_number(text)
+    if number > MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"at most {MAX_DAYS} days, not {number}")
+    return number
+
+
+def days_from_one(text: str) -> int:
+    """As `days`, one at least."""
+    if (number := days(text)) == 0:
+        raise argparse.ArgumentTypeError("expected one day at least")
+    return number
 
 
 def _between(text: str, most: int, unit: str) -> float:

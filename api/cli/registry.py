@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-from api.cli.parsers import Subparsers, positive_int, whole_number
+from api.cli.parsers import Subparsers, days, days_from_one
 from api.cli.session import open_registry, print_json, settings, wants_json
 
 CHANGELOG_KEPT_DAYS = 60  # twin: registry.changelog.CHANGELOG_KEPT
@@ -39,14 +39,14 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     purge.add_argument(
         "--changelog-after-days",
-        type=positive_int,
+        type=days_from_one,
         default=CHANGELOG_KEPT_DAYS,
         metavar="N",
         help="how long a server may have been away and still catch up by replay (default: %(default)s)",
     )
     purge.add_argument(
         "--dead-keys-after-days",
-        type=whole_number,
+        type=days,
         default=DEAD_KEYS_KEPT_DAYS,
         metavar="N",
         help="how long it stays known whose key it was (default: %(default)s)",

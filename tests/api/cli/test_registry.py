@@ -66,10 +66,21 @@ def test_a_purge_removes_whose_a_dead_key_was(earmark: Earmark) -> None:
     earmark("keys", "revoke", dead["key_id"])
     assert "0 keys" in earmark("registry", "purge").out, "revoked a moment ago"
     assert "1 keys" in earmark("registry", "purge", "--dead-keys-after-days", 0).out
+
     labels = {k["key_id"]: k["label"] for k in json.loads(earmark("keys", "list", "--json").out)}
     assert labels[dead["key_id"]] == keys.PURGED_LABEL
     assert "somebody who stays" in labels.values()
     assert "left" not in earmark("keys", "list").out
+
+
+@pytest.mark.parametrize("option", ["--dead-keys-after-days", "--changelog-after-days"])
+def test_more_days_than_the_calendar_has_are_refused_in_one_sentence(
+    earmark: Earmark, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        earmark("registry", "purge", option, 99999999999)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.endswith("at most 36500 days, not 99999999999\n")
 
 
 def test_the_retention_in_the_help_is_that_of_the_store() -> None:
