@@ -192,6 +192,7 @@ def test_any_sample_rate_is_taken(detector: Detector, marked: dict[str, Floats],
         (np.zeros(0, np.float32), "too short"),
         (np.zeros(100, np.float32), "too short"),
         (np.full(23_999, 0.1, np.float32), "too short"),
+        (np.full(24_000, 0.1, np.float32), "too short: 0.97 s audible"),
         (np.zeros(240_000, np.float32), "silent"),
     ],
 )

@@ -92,8 +92,9 @@ class KeyedDetector:
         features_FK = features.tile_features(wav_T)
         audible_s = float((features_FK != 0).any(axis=1).sum()) * HOP_SAMPLES / SAMPLE_RATE_HZ
         if audible_s < MIN_AUDIBLE_S:
-            short = len(wav_T) < MIN_AUDIBLE_S * SAMPLE_RATE_HZ
-            reason = f"{'too short' if short else 'silent'}: {audible_s:.1f} s audible, 1 s is needed"
+            duration_s = len(wav_T) / SAMPLE_RATE_HZ
+            short = duration_s < MIN_AUDIBLE_S or audible_s >= duration_s / 2
+            reason = f"{'too short' if short else 'silent'}: {audible_s:.2f} s audible, 1 s is needed"
             limit = threshold(MAX_FALSE_ALARM_PROBABILITY, NUM_OFFSETS / PLAIN_SHARE)
             return Detection(Outcome.INCONCLUSIVE, 0.0, limit, 1.0, None, (), reason)
         # (2)
