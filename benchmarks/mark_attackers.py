@@ -28,6 +28,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from audio import SAMPLE_RATE_HZ, corpus
 from benchmarks import averaging
@@ -231,6 +232,7 @@ def attacked(
 
 def main() -> None:
     """Attack, detect, print, write."""
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Attack the mark without its key.")
     parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
     parser.add_argument("--speakers", type=int, default=20)

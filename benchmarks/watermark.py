@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from audio import SAMPLE_RATE_HZ, corpus, edits, resample
 from benchmarks.report import Proportion, corpus_root, table, write
@@ -316,6 +317,7 @@ def _median_ms(call: Callable[[Floats], object], inputs: list[Floats]) -> float:
 
 def main() -> None:
     """Measure what was asked for, print it, write it."""
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Measure the keyed watermark.")
     parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
     parser.add_argument("--speakers", type=int, default=120)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from audio import SAMPLE_RATE_HZ, corpus, edits
 from audio.edits import CATALOGUE, CODEC2, codec2_is_installed
@@ -83,6 +84,7 @@ def survival(marked: list[Marked], through: Callable[[Floats], Floats]) -> dict[
 
 def main() -> None:
     """Measure every codec that is here, print the table, write it."""
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Measure the keyed watermark under low-rate codecs.")
     parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
     parser.add_argument("--speakers", type=int, default=20)

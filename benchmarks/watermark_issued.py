@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from audio import SAMPLE_RATE_HZ, edits
 from benchmarks.report import Proportion, corpus_root, table, write
@@ -205,6 +206,7 @@ def _ms(call: Any, num: int = 9) -> float:
 
 def main() -> None:
     """Measure, print, write."""
+    torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description="Measure how unread marks are named among issued ids.")
     parser.add_argument("--data", type=Path, help="corpus folder; default: EARMARK_CORPUS")
     parser.add_argument("--speakers", type=int, default=60)
