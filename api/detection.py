@@ -107,8 +107,10 @@ def detect(
 
 
 def _too_little(decoded: Decoded, heard: Audible) -> str:
-    word = "too short" if decoded.source.duration_s < MIN_AUDIBLE_S else "silent"
-    return f"{word}, {heard.duration_s:.1f} s audible where {MIN_AUDIBLE_S:g} s is needed"
+    duration_s = decoded.source.duration_s
+    short = duration_s < MIN_AUDIBLE_S or heard.duration_s >= duration_s / 2
+    word = "too short" if short else "silent"
+    return f"{word}, {heard.duration_s:.2f} s audible where {MIN_AUDIBLE_S:g} s is needed"
 
 
 def _search(registry: Registry, prepared: Prepared) -> MatchResult | IndexUnavailable:

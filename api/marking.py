@@ -32,6 +32,8 @@ from api.errors import OriginError
 from api.schemas import content_id_hex
 from audio import (
     SAMPLE_RATE_HZ,
+    DecodeError,
+    DecodeFailure,
     DecodeLimits,
     EncodeError,
     NativeAudio,
@@ -55,6 +57,10 @@ MIN_BIT_RATE = 64_000
 MAX_BIT_RATE = 256_000
 """Bit/s per file for lossy containers: the source's own rate within these. Below, our encoder would wear
 down the mark that was just put on; above, there is nothing to hear."""
+
+LEAST_MIX = 1e-3
+"""Power of the mono mix beside that of the channels, at least: unlike channels have 1 in their number,
+and two of which one is the other turned upside down have nothing."""
 
 LOSSY_CONTAINERS = frozenset({"mp3", "ogg", "m4a"})
 
@@ -107,10 +113,11 @@ def mark_file(
 
     Without a `container` (one of `audio.writable_containers()`) the file's own stays when we can write it,
     else it becomes WAV; a lossy codec keeps its bit rate within MIN_BIT_RATE and MAX_BIT_RATE.
-    Raises AudioError for bytes that give no audio, RegistryError when the registry or its log cannot take it.
-    Either way nothing was released.
+    Raises AudioError for bytes that give no audio or channels that cancel each other, RegistryError when the
+    registry or its log cannot take it. Either way nothing was released.
     """
     native = decode_native(data, limits)  # (1)
+    _check_channels(native.wav_CT)
     new = NewGeneration(origin.system, origin.system_version, origin.model, native.source.sample_rate_hz)
     generation = registry.begin(new)  # (2)
     with _aborted_on_error(registry, generation) as recording:
@@ -122,6 +129,17 @@ def mark_file(
         recording.finish(hashlib.sha256(encoded).digest())  # (6)
     receipt = registry.log.wait(generation.generation_id)  # (7)
     return MarkedFile(encoded, written, media_type(written), generation, receipt)  # (8)
+
+
+def _check_channels(wav_CT: NDArray[np.float32]) -> None:
+    """Mark and fingerprint are those of the mono mix: what is silent there would leave without either."""
+    mono_T = wav_CT.mean(axis=0, dtype=np.float64)
+    if np.square(mono_T).mean() < LEAST_MIX * np.square(wav_CT, dtype=np.float64).mean():
+        raise DecodeError(
+            DecodeFailure.UNSUPPORTED_LAYOUT,
+            "its channels cancel each other in mono, where the mark is put; "
+            "send one of them, or turn the polarity of one",
+        )
 
 
 @contextlib.contextmanager

@@ -74,8 +74,9 @@ class Settings(BaseSettings):
     """What a client is told to wait when the service is full."""
 
     torch_threads: int = Field(default=1, ge=1)
-    """Threads of one computation in `serve` and `say`, of a fingerprint or of the model; the workers above
-    already use the other cores. A model that needs two cores for real time needs 2 here."""
+    """Threads of one computation, of a mark, a fingerprint or the model; the workers above already use the
+    other cores, and more lose much beside other programs. A model that needs two cores for real time needs 2
+    here."""
 
     model: str | None = None
     """What speaks on /api/chat: a folder with a checkpoint, or a name on the Hugging Face hub. None: nothing

@@ -43,6 +43,7 @@ MAX_WORDS = 4_000
 """About half an hour of speech."""
 
 _WORD_S = 0.37  # of the training speech, pauses included
+_LETTER_S = 0.06  # of text that is no English: strings of letters have few words and take long
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class SpeechRequest:
     @property
     def expected_s(self) -> float:
         """About how long it will take to say, at a usual rate."""
-        return _WORD_S * sum(len(sentence.split()) for sentence in self.sentences)
+        words = [word for sentence in self.sentences for word in sentence.split()]
+        return max(_WORD_S * len(words), _LETTER_S * sum(map(len, words)))
 
 
 class Speaker:

@@ -21,6 +21,9 @@ from generation import spoken_numbers as numbers
 MAX_WORDS = 24
 """The longest training sentence; longer ones are cut at a comma, or failing that anywhere."""
 
+MAX_LETTERS = 28
+"""Of a word, as antidisestablishmentarianism has; what is longer is no word and is read in pieces."""
+
 _TITLES = {
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor", "gen": "general",
     "col": "colonel", "capt": "captain", "lt": "lieutenant", "sgt": "sergeant", "rev": "reverend",
@@ -118,6 +121,8 @@ _NUMBER = r"(\d[\d,]*\d(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _HALF = r"([ap]\.?\s?m\b\.?)"
 _LONGEST_FIRST = sorted(_UNITS, key=len, reverse=True)
 _RULES: tuple[Rule, ...] = (
+    # First, so that no rule below has a number that grows with the text: their time would with its square.
+    _rule(r"(\.?)(\d[\d,]{30,})", lambda m: ("point " if m[1] else "") + numbers.digits(m[2])),
     _rule(r"https?://|\bwww\.", lambda _: ""),
     _rule(r"(?<=[a-z0-9])\.(?=(?:com|org|net|edu|gov|io)\b)", lambda _: "dot"),
     _rule(r"\be\.g\.", lambda _: "for example"),
@@ -171,7 +176,7 @@ def _initials(text: str) -> str:
 def _tidy(text: str) -> str:
     """Words and one mark behind each, at most; the strongest of several wins."""
     words: list[str] = []
-    for piece in re.findall(r"[a-z']+|[,.?!:]", text.replace("\n", " ")):
+    for piece in re.findall(rf"[a-z']{{1,{MAX_LETTERS}}}|[,.?!:]", text.replace("\n", " ")):
         if piece in ",.?!:":
             mark = "," if piece == ":" else piece
             if words and words[-1][-1] in ",.?!":

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 
+_PIECE_SAMPLES = 10 * SAMPLE_RATE_HZ  # of a file at once: the spectra of ten minutes take 1.2 GB
+
 
 def _nothing() -> Floats:
     return np.zeros(0, np.float32)
@@ -98,6 +100,7 @@ class Embedder:
     def mark(self, wav: Floats, sample_rate: int, *, payload: int) -> Floats:
         """Return `wav` ([T] or [C, T], float32, any rate) with the mark; same shape, same rate.
 
+        Not checked: channels that cancel each other in their mean get no mark.
         Peaks may pass 1.0 by the mark's own level (about 26 dB below the speech); nothing is clipped here.
         Raises SignalError for samples that are not finite, or more than two dimensions.
         """
@@ -107,7 +110,9 @@ class Embedder:
         mono_T = wav if wav.ndim == 1 else wav.mean(axis=0)
         host_T = resample(mono_T, sample_rate, SAMPLE_RATE_HZ)
         state = self.open(payload=payload)
-        marked_T = np.concatenate([self.push(state, host_T), self.flush(state)])
+        firsts = range(0, len(host_T), _PIECE_SAMPLES)
+        pieces = [self.push(state, host_T[first : first + _PIECE_SAMPLES]) for first in firsts]
+        marked_T = np.concatenate([*pieces, self.flush(state)])
         mark_T = resample(marked_T - host_T, SAMPLE_RATE_HZ, sample_rate)
         T = wav.shape[-1]
         mark_T = np.pad(mark_T[:T], (0, max(0, T - len(mark_T))))

@@ -6,8 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from api.cli.errors import CommandError
-from api.cli.parsers import Subparsers, seconds, whole_number
-from api.cli.session import STANDARD_STREAM, open_service, read_input, refuse_terminal, settings, wants_json
+from api.cli.parsers import Subparsers, seconds, seed
+from api.cli.session import (
+    STANDARD_STREAM,
+    limit_threads,
+    open_service,
+    read_input,
+    refuse_terminal,
+    settings,
+    wants_json,
+)
 from api.cli.speaking import add_output, report_speech, write_speech
 
 if TYPE_CHECKING:
@@ -43,7 +51,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         help="seconds that the model may go on after USER has ended (default: %(default)g)",
     )
     parser.add_argument(
-        "--seed", type=whole_number, metavar="N", help="have it say the same again (default: by chance)"
+        "--seed", type=seed, metavar="N", help="have it say the same again (default: by chance)"
     )
     parser.set_defaults(run=run)
 
@@ -52,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """The generation is in registry and log before its first sample is written, as with `say`."""
     refuse_terminal(args.output)
     told = settings(args, "model")
+    limit_threads(told)
     from api.speech import MarkedSpeech
     from audio import SAMPLE_RATE_HZ, AudioError, decode
     from generation import MINI_VOICE, Dialogue, num_frames, reply

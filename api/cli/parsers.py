@@ -9,6 +9,7 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 MAX_DAYS = 36_500
+MAX_SEED = 2**53 - 1  # whole in JSON, too (api/schemas.py)
 
 
 def add_public_weights(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,14 @@ def positive_int(text: str) -> int:
 def whole_number(text: str) -> int:
     """At least 0, for `type=`. Raises what argparse shows as one sentence."""
     return 0 if text == "0" else positive_int(text)
+
+
+def seed(text: str) -> int:
+    """What chance begins with, as REST takes it, for `type=`. Raises what argparse shows as one sentence."""
+    number = whole_number(text)
+    if number > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"a seed is at most {MAX_SEED}, not {number}")
+    return number
 
 
 def hours(text: str) -> float:

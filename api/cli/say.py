@@ -3,8 +3,15 @@
 import argparse
 
 from api.cli.errors import CommandError
-from api.cli.parsers import Subparsers, whole_number
-from api.cli.session import STANDARD_STREAM, open_service, read_input, refuse_terminal, settings
+from api.cli.parsers import Subparsers, seed
+from api.cli.session import (
+    STANDARD_STREAM,
+    limit_threads,
+    open_service,
+    read_input,
+    refuse_terminal,
+    settings,
+)
 from api.cli.speaking import add_output, report_speech, write_speech
 
 
@@ -28,7 +35,7 @@ def add_parser(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", metavar="NAME", help="how to say it (default: neutral)")
     parser.add_argument("--voice", metavar="NAME", help="who says it (default: the model's own)")
     parser.add_argument(
-        "--seed", type=whole_number, metavar="N", help="say it again in the same way (default: by chance)"
+        "--seed", type=seed, metavar="N", help="say it again in the same way (default: by chance)"
     )
     parser.set_defaults(run=run)
 
@@ -39,13 +46,11 @@ def run(args: argparse.Namespace) -> int:
     """
     refuse_terminal(args.output)
     text = _text(args.text)
-    import torch
-
     from api.speech import MarkedSpeech
     from generation import MINI_VOICE, Speaker
 
     chosen = settings(args, "model")
-    torch.set_num_threads(chosen.torch_threads)  # more gain a sixth, and lose much beside other programs
+    limit_threads(chosen)
     speaker = Speaker.load(chosen.model or MINI_VOICE)
     request = speaker.read(text, style=args.style, voice=args.voice)
     with open_service(args) as service:

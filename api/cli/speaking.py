@@ -13,12 +13,27 @@ if TYPE_CHECKING:
     from api.speech import MarkedSpeech
 
 OPUS_SUFFIXES = (".ogg", ".opus")
+OTHER_SUFFIXES = (".mp3", ".flac", ".m4a", ".aac")  # a file of such a name that is WAV misleads who opens it
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="where to write, or - for standard output"
+        "-o",
+        "--output",
+        type=_output,
+        required=True,
+        metavar="OUT",
+        help="where to write, or - for standard output",
     )
+
+
+def _output(name: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix in OTHER_SUFFIXES:
+        raise argparse.ArgumentTypeError(
+            f"speech is written as WAV or Ogg Opus, not as {suffix}; end OUT in .wav, .ogg or .opus"
+        )
+    return name
 
 
 def write_speech(name: str, speech: "MarkedSpeech", expected_s: float) -> None:

@@ -13,8 +13,17 @@ from api.errors import OriginError
 from api.marking import Origin, _encode
 from api.service import Service
 from api.settings import Settings
-from audio import EncodeError, NativeAudio, SourceInfo, decode, decode_native, encode
-from registry import GenerationState
+from audio import (
+    DecodeError,
+    DecodeFailure,
+    EncodeError,
+    NativeAudio,
+    SourceInfo,
+    decode,
+    decode_native,
+    encode,
+)
+from registry import GenerationFilter, GenerationState
 from tests.api.conftest import Server, recording
 from tests.api.kill_marking import STEPS
 
@@ -85,6 +94,18 @@ def test_rate_channels_and_stereo_image_stay(server: Server) -> None:
     mark_CT = marked.wav_CT - before.wav_CT
     np.testing.assert_allclose(mark_CT[0], mark_CT[1], atol=1e-6)
     assert 15 < 10 * np.log10(np.square(before.wav_CT[0]).sum() / np.square(mark_CT[0]).sum()) < 40
+
+
+def test_channels_that_cancel_in_mono_are_refused_and_nothing_is_registered(server: Server) -> None:
+    """They left with neither mark nor fingerprint, and were said to be marked."""
+    wav_T = decode(recording("eltocino")).wav_T
+    before = server.service.registry.count_generations(GenerationFilter())
+    with pytest.raises(DecodeError, match="polarity") as refused:
+        server.service.mark_file(encode(np.stack([wav_T, -wav_T]), 24_000, "wav"))
+    assert refused.value.reason is DecodeFailure.UNSUPPORTED_LAYOUT
+    assert server.service.registry.count_generations(GenerationFilter()) == before
+    one_side = encode(np.stack([wav_T, np.zeros_like(wav_T)]), 24_000, "wav")
+    assert server.service.detect(server.service.mark_file(one_side).data).verdict == "issued_here"
 
 
 @pytest.mark.parametrize("text", ["", "x" * 101, "a\nb", "<script>", "a\x00", "user@example.com?", "é\u202e"])

@@ -156,6 +156,7 @@ def test_sent_again_under_its_name_the_request_gets_the_same_speech(speaking: Sp
         ({"text": TEXT, "style": "angry"}, "whisper"),
         ({"text": TEXT, "voice": "nobody"}, "kathleen"),
         ({"text": "word " * 400}, "send it in parts"),
+        ({"text": "a" * 20_000}, "send it in parts"),  # one word, as it stands
         ({"text": ""}, "body/text"),
         ({"text": TEXT, "seed": -1}, "body/seed"),
         ({"words": TEXT}, "body/text"),

@@ -1,8 +1,10 @@
+import time
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from generation.speech_text import _TITLES, MAX_WORDS, sentences, spoken
+from generation.speech_text import _TITLES, MAX_LETTERS, MAX_WORDS, sentences, spoken
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,26 @@ def test_what_is_spoken_has_only_letters_and_marks_and_is_spoken_as_it_is(text: 
         and said.rstrip(".") not in _TITLES
     )
     assert spoken(said) == said
+
+
+@pytest.mark.parametrize("text", ["{}", "{}th", "${}", "{} km", "{}-5", "-{}.5", "3.{}"])
+@pytest.mark.parametrize("run", ["1" * 5_000, "1," * 10_000], ids=["digits", "commas"])
+def test_endless_numbers_are_read_digit_by_digit_and_at_once(text: str, run: str) -> None:
+    """The first ended in a ValueError of Python's own, the second kept the voice of a server for a minute."""
+    before = time.process_time()
+    said = spoken(text.format(run))
+    assert time.process_time() - before < 5
+    assert said.count("one") == run.count("1")
+
+
+def test_decimals_stay_decimals_however_many_they_are() -> None:
+    assert spoken("3." + "1" * 40) == "three point " + " ".join(["one"] * 40) + "."
+
+
+def test_what_is_longer_than_any_word_is_read_in_pieces() -> None:
+    """As one word it passed every limit on the length of a text, and took minutes to say."""
+    assert max(map(len, spoken("a" * 20_000).rstrip(".").split())) == MAX_LETTERS
+    assert spoken("Antidisestablishmentarianism!") == "antidisestablishmentarianism!"
 
 
 def test_a_long_text_is_cut_at_commas_and_loses_no_word() -> None:

@@ -154,6 +154,20 @@ def test_two_marked_recordings_in_one_file_give_both_ids(
     assert result.segments[1].start_s == pytest.approx(8.0, abs=0.4)
 
 
+@pytest.mark.parametrize("seconds", [2.0, 3.0, 3.6])
+def test_two_marked_recordings_in_a_short_file_give_both_ids(
+    detector: Detector, embedder: Embedder, voices: dict[str, Floats], seconds: float
+) -> None:
+    """Audio below 7.5 s was searched as one window, which has one best offset: the second was not seen."""
+    size = int(seconds * 24_000)
+    first = embedder.mark(voices["kathleen_1"], 24_000, payload=1)[48_000 : 48_000 + size]
+    second = embedder.mark(voices["kerstin_1"], 24_000, payload=2)[30_000 : 30_000 + size]
+    result = detector.detect(np.concatenate([first, second]), 24_000)
+    assert [segment.payload for segment in result.segments] == [1, 2]
+    assert result.segments[0].end_s == pytest.approx(seconds, abs=0.3)
+    assert result.segments[1].start_s == pytest.approx(seconds, abs=0.3)
+
+
 def test_pieces_too_short_to_read_alone_are_read_together(
     detector: Detector, voices: dict[str, Floats], marked: dict[str, Floats]
 ) -> None:
@@ -192,6 +206,7 @@ def test_any_sample_rate_is_taken(detector: Detector, marked: dict[str, Floats],
         (np.zeros(0, np.float32), "too short"),
         (np.zeros(100, np.float32), "too short"),
         (np.full(23_999, 0.1, np.float32), "too short"),
+        (np.random.default_rng(0).random(24_000, np.float32), "too short: 0.97 s audible"),
         (np.zeros(240_000, np.float32), "silent"),
     ],
 )

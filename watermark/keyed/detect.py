@@ -8,7 +8,8 @@ have been taken out;
 (3) only when neither is there, other speeds, tempos and pitches are tried (resync.py). The stages share the
 false alarms, nine parts in ten to the pilot, so that what needs no search loses nothing to it;
 (4) the tempo of a mark found in (3) is made exact by how its offset drifts from window to window;
-(5) windows that agree on an offset are one track, a track is one marked recording;
+(5) windows that agree on an offset are one track, a track is one marked recording; short audio, where (2)
+has one window, is searched in parts for that;
 (6) the payload of a track is read from all of its tiles, then from those where its pilot stands out, and
 counts when its tag verifies; tracks that are too short for that are read together, the strongest first, as
 parts of one recording in another order; a track that stays unread gives its soft bits (issued.py);
@@ -41,6 +42,7 @@ from watermark.keyed.search import (
     Sync,
     false_alarm_probability,
     fold,
+    short_windows,
     threshold,
     windows,
 )
@@ -92,14 +94,17 @@ class KeyedDetector:
         features_FK = features.tile_features(wav_T)
         audible_s = float((features_FK != 0).any(axis=1).sum()) * HOP_SAMPLES / SAMPLE_RATE_HZ
         if audible_s < MIN_AUDIBLE_S:
-            short = len(wav_T) < MIN_AUDIBLE_S * SAMPLE_RATE_HZ
-            reason = f"{'too short' if short else 'silent'}: {audible_s:.1f} s audible, 1 s is needed"
+            duration_s = len(wav_T) / SAMPLE_RATE_HZ
+            short = duration_s < MIN_AUDIBLE_S or audible_s >= duration_s / 2
+            reason = f"{'too short' if short else 'silent'}: {audible_s:.2f} s audible, 1 s is needed"
             limit = threshold(MAX_FALSE_ALARM_PROBABILITY, NUM_OFFSETS / PLAIN_SHARE)
             return Detection(Outcome.INCONCLUSIVE, 0.0, limit, 1.0, None, (), reason)
         # (2)
         syncs = self._syncs(features_FK)
         plain = _Stage.of(max(sync.z for sync in syncs), len(syncs) * NUM_OFFSETS, PLAIN_SHARE)
-        found = self._found(plain, UNCHANGED, features_FK, syncs) if plain.reached else None
+        found = None
+        if plain.reached:
+            found = self._found(plain, UNCHANGED, features_FK, self._with_short(features_FK, syncs))
         if found is not None and found.payload is not None:
             return found
         words = self._codeword_syncs(features_FK)
@@ -123,7 +128,8 @@ class KeyedDetector:
         if abs(moved) * len(features_FK) > 1:
             warp = replace(warp, tempo=warp.tempo * (1 + moved))
             features_FK = features.tile_features(wav_T, warp)
-        return self._found(warped, warp, features_FK, self._syncs(features_FK))
+        syncs = self._with_short(features_FK, self._syncs(features_FK))
+        return self._found(warped, warp, features_FK, syncs)
 
     def marked_off(self, wav_T: Floats, found: Detection, content_ids: Mapping[int, int]) -> Detection:
         """Return what was found in the 24 kHz waveform, unread marks marked off anew by the codewords of
@@ -150,6 +156,12 @@ class KeyedDetector:
 
     def _syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._search.best(features_FK, *window) for window in windows(len(features_FK))]
+
+    def _with_short(self, features_FK: Floats, syncs: list[Sync]) -> list[Sync]:
+        """Return the windows of a mark that is there, with those of short audio that show one, too."""
+        found = [self._search.best(features_FK, *part) for part in short_windows(len(features_FK))]
+        limit = threshold(MAX_FALSE_ALARM_PROBABILITY, max(1, len(found)) * NUM_OFFSETS)
+        return [*syncs, *(sync for sync in found if sync.z >= limit)]
 
     def _codeword_syncs(self, features_FK: Floats) -> list[Sync]:
         return [self._codewords.best(features_FK, *window) for window in codeword.windows(len(features_FK))]

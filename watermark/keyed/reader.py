@@ -63,7 +63,8 @@ def inputs(power_FK: Floats, residual_FK: Floats, peak_F: Floats) -> Floats:
     seen[..., 5] = _mean_around(np.minimum(np.abs(residual_FK), MAX_RESIDUAL))
     seen[..., 6] = np.clip(log_FK - loud_K, -6, 1)
     seen[..., 7] = np.clip(residual_FK, -MAX_RESIDUAL, MAX_RESIDUAL)
-    return seen - _TYPICAL
+    seen -= _TYPICAL  # in place: of ten minutes it is 190 MB
+    return seen
 
 
 def _mean_around(size_FK: Floats) -> Floats:

@@ -66,6 +66,13 @@ def windows(num_frames: int) -> list[tuple[int, int]]:
     return [*every(num_frames, size), *every(num_frames, hop), (0, num_frames)]
 
 
+def short_windows(num_frames: int) -> list[tuple[int, int]]:
+    """Return the windows of 2.5 s that `windows` leaves out of audio shorter than 7.5 s: once a mark is
+    found, they tell two recordings apart that were joined there."""
+    size, hop = WINDOW_FRAMES, WINDOW_FRAMES // 2
+    return every(num_frames, hop) if hop < num_frames < size + hop else []
+
+
 def every(num_frames: int, size: int) -> list[tuple[int, int]]:
     """Windows that overlap by half, but for the last one, which ends with the audio."""
     starts = [*range(0, num_frames - size, size // 2), num_frames - size]

@@ -5,7 +5,8 @@
 
 Where the mark stands r has mean share * e and variance e, elsewhere mean 0, so a gain is a log-likelihood
 ratio: a row that says little, since it is quiet or drowned, costs little. The spans are the likeliest path
-of a chain of two states, marked and not, whose changes cost _CHANGE (Viterbi, 1967).
+of a chain of two states, marked and not, whose changes cost _CHANGE (Viterbi, 1967). Silence says nothing of
+either: a span may pass over a short one, and neither begins nor ends in it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _TILE_S = TILE_FRAMES * HOP_SAMPLES / SAMPLE_RATE_HZ
 _MIN_Z = 5.0  # one stretch in millions of noise is this strong, and a second of clean mark scores 12
 _CHANGE = 6.0  # nats: a change every few seconds would cost 5, every minute 8
 _JOIN_S = 0.6  # shorter gaps lie inside words and pauses
+_SILENCE_GAIN = -2 * _CHANGE * _TILE_S / _JOIN_S  # of a row: a silence as long costs what leaving it out does
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,13 @@ def find(features_FK: Floats, signs_MK: Floats, offset_frames: int, payload: int
     seen = Agreement.of(features_FK, signs_MK, offset_frames)
     share = seen.share()
     gains_N = share * (seen.agreement_N - share * seen.energy_N / 2)
+    silent_N = seen.energy_N == 0
+    gains_N[silent_N] = _SILENCE_GAIN
     # Noise alone makes short stretches too: those are dropped before gaps between the others are closed.
     strong = [s for s in _likeliest_stretches(gains_N) if seen.z(*s) >= _MIN_Z]
     return [
         MarkSegment(seen.second_of(first), seen.second_of(end), seen.z(first, end), payload)
-        for first, end in _join(strong)
+        for first, end in (_without_silent_ends(stretch, silent_N) for stretch in _join(strong))
     ]
 
 
@@ -125,6 +129,13 @@ def _likeliest_stretches(gain_N: npt.NDArray[np.float64]) -> list[tuple[int, int
     if inside:
         stretches.append((0, end))
     return stretches[::-1]
+
+
+def _without_silent_ends(stretch: tuple[int, int], silent_N: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    """Return the stretch from its first row that says something to its last."""
+    first, end = stretch
+    speaking = first + np.flatnonzero(~silent_N[first:end])
+    return int(speaking[0]), int(speaking[-1]) + 1
 
 
 def _join(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:

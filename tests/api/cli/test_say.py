@@ -84,6 +84,21 @@ def test_what_cannot_be_said_is_one_sentence_and_nothing_is_registered(
     assert json.loads(earmark("log", "list", "--json").out) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["-o", "out.wav", "--seed", str(2**70)], "seed"), (["-o", "out.mp3"], ".ogg")],
+    ids=["a seed that is too large", "a name of another format"],
+)
+def test_options_that_cannot_be_met_exit_2(
+    earmark: Earmark, capsys: pytest.CaptureFixture[str], words: list[str], named: str
+) -> None:
+    """Such a seed ended in a traceback, and out.mp3 was WAV."""
+    with pytest.raises(SystemExit) as ended:
+        earmark("say", TEXT, *words)
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_output_that_cannot_be_written_leaves_an_aborted_row(
     earmark: Earmark, voice: Path, tmp_path: Path
 ) -> None:

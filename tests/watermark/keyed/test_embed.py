@@ -1,5 +1,7 @@
 """The embedder as a stream: any chunking is the offline run, streams do not leak, errors change nothing."""
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -100,6 +102,19 @@ def test_other_rates_and_channels_keep_their_shape(embedder: Embedder, voices: d
     left, right = marked - stereo
     assert np.abs(left - right).max() < 1e-6  # one mark, added to every channel
     assert np.abs(left).max() > 0
+
+
+def test_a_file_is_marked_in_pieces(embedder: Embedder, voices: dict[str, Floats]) -> None:
+    """In one piece the spectra of half a minute are 60 MB beside its own 3, and of ten minutes 1.2 GB."""
+    wav_T = np.resize(np.concatenate(list(voices.values())), 30 * 24_000)
+    tracemalloc.start()
+    marked_T = embedder.mark(wav_T, 24_000, payload=7)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 45e6
+    state = embedder.open(payload=7)
+    whole_T = np.concatenate([embedder.push(state, wav_T), embedder.flush(state)])
+    np.testing.assert_allclose(marked_T, whole_T, atol=1e-6)
 
 
 def averaged(key: Key, hosts: list[Floats], rows: list[int]) -> float:

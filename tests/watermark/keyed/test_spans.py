@@ -49,3 +49,21 @@ def test_where_the_audio_says_little_the_mark_is_not_thought_to_end() -> None:
     replaced = _features(0, NUM_TILES)
     replaced[200 * TILE_FRAMES : 260 * TILE_FRAMES] = _features(0, 0)[200 * TILE_FRAMES : 260 * TILE_FRAMES]
     assert len(spans.find(replaced, SIGNS_MK, OFFSET, None)) == 2
+
+
+def test_silence_around_a_mark_is_not_called_marked() -> None:
+    """Three marked seconds in a minute of silence were reported as the first fifty seconds."""
+    quiet = _features(200, 350)
+    quiet[: 200 * TILE_FRAMES], quiet[350 * TILE_FRAMES :] = 0, 0
+    (span,) = spans.find(quiet, SIGNS_MK, OFFSET, None)
+    assert (span.start_s, span.end_s) == pytest.approx((4.0, 7.0), abs=0.05)
+
+
+@pytest.mark.parametrize(("silent_tiles", "num_spans"), [(15, 1), (100, 2)])
+def test_a_span_passes_over_a_pause_and_not_over_a_long_silence(silent_tiles: int, num_spans: int) -> None:
+    paused = _features(0, NUM_TILES)
+    paused[200 * TILE_FRAMES : (200 + silent_tiles) * TILE_FRAMES] = 0
+    found = spans.find(paused, SIGNS_MK, OFFSET, None)
+    assert len(found) == num_spans
+    assert found[0].start_s == pytest.approx(0, abs=0.05)
+    assert found[-1].end_s == pytest.approx(10, abs=0.05)
