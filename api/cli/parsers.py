@@ -41,10 +41,7 @@ def whole_number(text: str) -> int:
 
 def seed(text: str) -> int:
     """What chance begins with, as REST takes it, for `type=`. Raises what argparse shows as one sentence."""
-    number = whole_number(text)
-    if number > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"a seed is at most {MAX_SEED}, not {number}")
-    return number
+    return _at_most(text, MAX_SEED, "a seed")
 
 
 def hours(text: str) -> float:
@@ -54,16 +51,18 @@ def hours(text: str) -> float:
 
 def days(text: str) -> int:
     """Whole days, a hundred years at most, for `type=`. Raises what argparse shows as one sentence."""
-    number = whole_number(text)
-    if number > MAX_DAYS:
-        raise argparse.ArgumentTypeError(f"at most {MAX_DAYS} days, not {number}")
-    return number
+    return _at_most(text, MAX_DAYS, "a number of days")
 
 
 def days_from_one(text: str) -> int:
     """As `days`, one at least."""
-    if (number := days(text)) == 0:
-        raise argparse.ArgumentTypeError("expected one day at least")
+    return days(str(positive_int(text)))
+
+
+def _at_most(text: str, most: int, what: str) -> int:
+    number = whole_number(text)
+    if number > most:
+        raise argparse.ArgumentTypeError(f"{what} is at most {most}, not {number}")
     return number
 
 
@@ -92,10 +91,7 @@ def period(text: str) -> float:
 
 def port(text: str) -> int:
     """A TCP port, for `type=`. Raises what argparse shows as one sentence."""
-    number = positive_int(text)
-    if number > 65_535:
-        raise argparse.ArgumentTypeError(f"a port is at most 65535, not {number}")
-    return number
+    return _at_most(str(positive_int(text)), 65_535, "a port")
 
 
 def moment(text: str) -> datetime:

@@ -80,7 +80,7 @@ def test_more_days_than_the_calendar_has_are_refused_in_one_sentence(
     with pytest.raises(SystemExit) as stopped:
         earmark("registry", "purge", option, 99999999999)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.endswith("at most 36500 days, not 99999999999\n")
+    assert capsys.readouterr().err.endswith("a number of days is at most 36500, not 99999999999\n")
 
 
 def test_the_retention_in_the_help_is_that_of_the_store() -> None:
