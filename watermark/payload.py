@@ -3,12 +3,14 @@
     payload  = id_48 || tag_16,   tag = first 16 bits of HMAC-SHA-256(stream("payload-tag"), id_48)
     codeword = rate-1/4 tail-biting convolutional code, K = 9 (463, 535, 733, 745 octal), 256 bits
 
-Soft-decision decoding by the wrap-around Viterbi algorithm. A decoded id counts only when its tag
-verifies: a random word passes with probability 2**-16, which is why callers count their attempts. What does
-not decode may still be recognised among codewords that are known (issued.py), for which `pack` makes many.
+Soft-decision decoding by a list Viterbi algorithm: the four likeliest words are tried, and the first whose
+tag verifies counts. A random word passes with probability 2**-16, so noise does with 2**-14, which is why
+callers count their attempts. What does not decode may still be recognised among codewords that are known
+(issued.py), for which `pack` makes many.
 
 Source: Lin & Costello, Error Control Coding, 2nd ed., tables of rate-1/4 codes; Shao, Lin & Fossorier
-(2003), "Two decoding algorithms for tailbiting codes" (wrap-around Viterbi).
+(2003), "Two decoding algorithms for tailbiting codes" (wrap-around); Seshadri & Sundberg (1994), "List
+Viterbi decoding algorithms with applications" (parallel, the tag in place of a CRC).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _GENERATORS = (0o463, 0o535, 0o733, 0o745)
 _MEMORY = 8
 _STATES = 1 << _MEMORY
 CODED_BITS = PAYLOAD_BITS * len(_GENERATORS)
-_MAX_LAPS = 3  # laps after which the survivor closes on itself, or the word is too noisy to matter
+_LISTED = 4  # words that are tried; of weak ones two read a tenth fewer, eight a tenth more (docs/LOG.md)
 
 Bits = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -82,18 +84,16 @@ def packed_order(soft: Floats) -> Floats:
 
 
 def decode(key: Key, soft: Floats) -> int | None:
-    """Return the content id whose tag verifies, or None.
+    """Return the likeliest content id whose tag verifies, or None. 10 ms on one core.
 
     `soft` [256]: correlation of each coded bit, positive for bit 0, all on one scale.
     """
-    word = 0
-    for bit in _viterbi(soft):
-        word = (word << 1) | int(bit)
-    content_id = word >> TAG_BITS
-    verified = hmac.compare_digest(
-        (word & ((1 << TAG_BITS) - 1)).to_bytes(2, "big"), tag(key, content_id).to_bytes(2, "big")
-    )
-    return content_id if verified else None
+    for bits_M in _likeliest(soft):
+        word = int.from_bytes(np.packbits(bits_M).tobytes(), "big")
+        content_id, sent = word >> TAG_BITS, word & ((1 << TAG_BITS) - 1)
+        if hmac.compare_digest(sent.to_bytes(2, "big"), tag(key, content_id).to_bytes(2, "big")):
+            return content_id
+    return None
 
 
 def _mac(key: Key) -> hmac.HMAC:
@@ -133,25 +133,32 @@ def _convolve(bits_M: Bits) -> Bits:
     return np.array(coded, np.uint8)
 
 
-def _viterbi(soft: Floats) -> Bits:
-    """Return the payload bits of the best path round the trellis (wrap-around Viterbi)."""
+def _likeliest(soft: Floats) -> Bits:
+    """Return the payload bits of at most four words, the likeliest first [N, 64].
+
+    A first lap round the trellis tells where a path may begin. In the second each state keeps the four best
+    paths that lead to it; those that end in the state they began in are words.
+    """
     predecessors, signs = trellis()
     branches = signs @ soft.reshape(PAYLOAD_BITS, len(_GENERATORS)).T  # [state, 2, step]
-    metric = np.zeros(_STATES, np.float32)
-    back = np.zeros((_MAX_LAPS * PAYLOAD_BITS, _STATES), np.uint8)
-    rows = np.arange(_STATES)
-    bits = np.zeros(PAYLOAD_BITS, np.uint8)
-    for lap in range(_MAX_LAPS):
-        for step in range(PAYLOAD_BITS):
-            candidates = metric[predecessors] + branches[:, :, step]
-            choice = candidates.argmax(axis=1)
-            back[lap * PAYLOAD_BITS + step] = choice
-            metric = candidates[rows, choice]
-        end = state = int(metric.argmax())
-        for step in range(PAYLOAD_BITS - 1, -1, -1):
-            bits[step] = state >> (_MEMORY - 1)
-            state = int(predecessors[state, back[lap * PAYLOAD_BITS + step, state]])
-        if state == end:  # the path closes on itself: a codeword
-            break
-        metric -= metric.max()
-    return bits
+    begun_S = np.zeros(_STATES, np.float32)
+    for step in range(PAYLOAD_BITS):
+        begun_S = (begun_S[predecessors] + branches[:, :, step]).max(axis=1)
+    metric_SL = np.full((_STATES, _LISTED), -np.inf, np.float32)
+    metric_SL[:, 0] = begun_S
+    back = np.empty((PAYLOAD_BITS, _STATES, _LISTED), np.intp)
+    for step in range(PAYLOAD_BITS):
+        extended = metric_SL[predecessors] + branches[:, :, step, None]
+        extended = extended.reshape(_STATES, 2 * _LISTED)
+        back[step] = extended.argpartition(-_LISTED, axis=1)[:, -_LISTED:]
+        metric_SL = np.take_along_axis(extended, back[step], axis=1)
+    ends = np.repeat(np.arange(_STATES), _LISTED)
+    state, rank = ends, np.tile(np.arange(_LISTED), _STATES)
+    bits_NM = np.empty((len(ends), PAYLOAD_BITS), np.uint8)
+    for step in range(PAYLOAD_BITS - 1, -1, -1):
+        bits_NM[:, step] = state >> (_MEMORY - 1)
+        branch, rank = np.divmod(back[step, state, rank], _LISTED)
+        state = predecessors[state, branch]
+    gained = np.where((state == ends) & (rank == 0), metric_SL.ravel() - begun_S[state], -np.inf)
+    likeliest = np.argsort(-gained)[:_LISTED]
+    return bits_NM[likeliest[np.isfinite(gained[likeliest])]]

@@ -42,7 +42,7 @@ def test_another_key_verifies_nothing() -> None:
 
 
 def test_noise_does_not_verify() -> None:
-    """1000 words of noise pass 2**-16 each: expected 0.015 in all."""
+    """1000 words of noise pass 2**-14 each, four tries of 2**-16: expected 0.06 in all."""
     rng = np.random.default_rng(1)
     words = rng.standard_normal((1000, payload.CODED_BITS)).astype(np.float32)
     assert sum(payload.decode(KEY, word) is not None for word in words) == 0
@@ -64,3 +64,19 @@ def test_soft_decisions_correct_one_bit_in_six() -> None:
         whole += payload.decode(KEY, heard) == content_id
     assert 0.14 < wrong_bits / 25_600 < 0.18
     assert whole >= 85
+
+
+def test_with_one_bit_in_four_wrong_most_words_are_read() -> None:
+    """Eb/N0 of -0.5 dB, 100 words: 65 asked for, where the likeliest path round the trellis, which need not
+    close, reads about 37, and the likeliest one that closes about 55 (docs/LOG.md)."""
+    rng = np.random.default_rng(3)
+    sigma = 10 ** (3.5 / 20)
+    whole = wrong_bits = 0
+    for _ in range(100):
+        content_id = int(rng.integers(1 << 48))
+        sent = payload.encode(KEY, content_id)
+        heard = (sent + sigma * rng.standard_normal(len(sent))).astype(np.float32)
+        wrong_bits += int((np.sign(heard) != sent).sum())
+        whole += payload.decode(KEY, heard) == content_id
+    assert 0.23 < wrong_bits / 25_600 < 0.27
+    assert whole >= 65

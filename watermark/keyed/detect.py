@@ -225,7 +225,7 @@ class KeyedDetector:
 
     def _read_alone(self, features_FK: Floats, track: Track) -> tuple[Track, int | None]:
         # All of it at the best offset and its neighbours, then what the pilot shows to be marked, where the
-        # rest is somebody else's: in four tries a random word verifies with 4 / 65536.
+        # rest is somebody else's: in four tries of four words noise verifies with 16 / 65536.
         for shift in (0, 1, -1):
             moved = replace(track, offset_frames=track.offset_frames + shift)
             content_id = self._decoded(
