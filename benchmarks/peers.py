@@ -31,9 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from audio import SAMPLE_RATE_HZ, edits
+from benchmarks.marked_clips import KEY, Marked, clips, mark_all
 from benchmarks.report import Proportion, corpus_root, table, write
 from benchmarks.visqol import Visqol
-from benchmarks.watermark import KEY, WINDOW_SAMPLES, Marked, clips, mark_all, quality
+from benchmarks.watermark import WINDOW_SAMPLES, quality
 from watermark import Detector
 
 Floats = npt.NDArray[np.float32]

@@ -13,8 +13,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audio import SAMPLE_RATE_HZ, corpus, edits, resample
+from audio import SAMPLE_RATE_HZ, edits, resample
+from benchmarks.marked_clips import KEY, Marked, clips, mark_all
 from benchmarks.report import Proportion, corpus_root, table, write
 from benchmarks.visqol import Visqol
-from watermark import ID_BITS, Detector, Embedder, Key, Outcome
-from watermark.keyed import features, geometry
-from watermark.keyed.geometry import PERIOD_TILES, Layout
-from watermark.keyed.resync import ResyncSearch, folds
-from watermark.keyed.search import NUM_OFFSETS, PilotSearch, false_alarm_probability
+from benchmarks.wrong_keys import calibration, searched_calibration, wrong_payloads
+from watermark import Detector, Embedder, Outcome
+from watermark.keyed import geometry
 
 Floats = npt.NDArray[np.float32]
 
-CLIP_SAMPLES = 10 * SAMPLE_RATE_HZ
 WINDOW_SAMPLES = 5 * SAMPLE_RATE_HZ
-KEY = Key(bytes(range(16)))  # public on purpose: a benchmark must repeat
+PARTS = ("quality", "visqol", "attacks", "pieces", "calibration", "searched", "payloads", "speed")
 _EXACT = (
     "identity gain_* polarity resample_16k resample_48k mp3_32k mp3_64k mp3_128k aac_64k opus_16k opus_24k "
     "opus_32k"
@@ -60,36 +57,6 @@ GOALS: list[
 def goal_of(edit: str) -> tuple[float, float | None] | None:
     """Return what the edit must reach, None where only the figure is wanted."""
     return next((goal for names, goal in GOALS if any(fnmatch(edit, n) for n in names.split())), None)
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A clip before and after, and what the mark carries."""
-
-    host_T: Floats
-    marked_T: Floats
-    content_id: int
-
-
-def clips(root: Path, num_speakers: int) -> Iterator[Floats]:
-    """Yield the first ten seconds of one clip from each test speaker, in a fixed random order."""
-    test = corpus.split(corpus.load(root)).test
-    seen: set[tuple[str, str]] = set()
-    for index in np.random.default_rng(7).permutation(len(test)):
-        clip = test[index]
-        if len(seen) == num_speakers:
-            return
-        if (clip.seconds or 0) >= 10.2 and (clip.source, clip.speaker) not in seen:
-            seen.add((clip.source, clip.speaker))
-            yield corpus.read(clip.path)[:CLIP_SAMPLES]
-
-
-def mark_all(hosts: list[Floats]) -> list[Marked]:
-    """Mark each clip with a random content id."""
-    embedder, rng = Embedder.load(key=KEY), np.random.default_rng(1)
-    content_ids = [int(rng.integers(1 << ID_BITS)) for _ in hosts]
-    pairs = zip(hosts, content_ids, strict=True)
-    return [Marked(host, embedder.mark(host, SAMPLE_RATE_HZ, payload=n), n) for host, n in pairs]
 
 
 def quality(marked: list[Marked]) -> dict[str, Any]:
@@ -214,52 +181,6 @@ def _read(
     return [*counts, wrong]
 
 
-def wrong_keys(num_keys: int) -> list[Layout]:
-    """The tables of keys that marked nothing here."""
-    return [Layout.of(Key(i.to_bytes(16, "big"))) for i in range(1 << 20, (1 << 20) + num_keys)]
-
-
-def calibration(marked: list[Marked], num_keys: int) -> dict[str, Any]:
-    """How often audio without this mark gets a p-value below each level: random keys on real speech."""
-    searches = [PilotSearch(layout) for layout in wrong_keys(num_keys)]
-
-    def p_values(wav_T: Floats) -> list[float]:
-        plane = features.tile_features(wav_T)
-        best = (search.best(plane, 0, len(plane)).z for search in searches)
-        return [false_alarm_probability(z, NUM_OFFSETS) for z in best]
-
-    return _calibrated("audio without this mark, 5 s", marked, p_values)
-
-
-def searched_calibration(marked: list[Marked], num_keys: int) -> dict[str, Any]:
-    """The same for the search over speed, tempo and pitch. A key takes 3 MB there."""
-    searches = [ResyncSearch(layout) for layout in wrong_keys(num_keys)]
-
-    def p_values(wav_T: Floats) -> list[float]:
-        _, folded = folds(wav_T)
-        best = (search.best_fold(folded)[1] for search in searches)
-        return [false_alarm_probability(z, len(folded) * PERIOD_TILES) for z in best]
-
-    return _calibrated("the same, searched for speed and pitch", marked, p_values)
-
-
-def _calibrated(title: str, marked: list[Marked], p_of: Callable[[Floats], list[float]]) -> dict[str, Any]:
-    sets: dict[str, Callable[[Marked], Floats]] = {
-        "unmarked": lambda clip: clip.host_T,
-        "marked with another key": lambda clip: clip.marked_T,
-        "unmarked, Opus 12 kbit/s": lambda clip: edits.apply(clip.host_T, "opus_12k"),
-    }
-    levels, rows, result = (1e-1, 1e-2, 1e-3, 1e-4), [], {}
-    for name, audio_of in sets.items():
-        p_values = np.array([p for clip in marked for p in p_of(audio_of(clip)[:WINDOW_SAMPLES])])
-        counts = [Proportion(int((p_values <= level).sum()), len(p_values)) for level in levels]
-        rows.append([name, len(marked), len(p_values), *(f"{c.rate:.1e} ({c.hits})" for c in counts)])
-        result[name] = {f"{level:g}": c.as_json() for level, c in zip(levels, counts, strict=True)}
-    header = [title, "speakers", "trials", *(f"p <= {level:g}" for level in levels)]
-    print("\n" + table(header, rows), flush=True)
-    return result
-
-
 def speed(marked: list[Marked]) -> dict[str, Any]:
     """Median time per 80 ms frame of embedding, and of detection, beside a bare STFT and its inverse.
 
@@ -321,9 +242,11 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=120)
     parser.add_argument("--other-speakers", type=int, default=40, help="for edits without a goal")
     parser.add_argument("--edits", default="*", help="names or patterns of edits, for a part of the table")
-    parser.add_argument("--keys", type=int, default=1000, help="wrong keys on each clip; searched: a tenth")
+    parser.add_argument(
+        "--keys", type=int, default=1000, help="wrong keys a clip; searched, read: a tenth"
+    )
     parser.add_argument("--visqol-speakers", type=int, default=12, help="a minute of work each")
-    parser.add_argument("--only", default="quality,visqol,attacks,pieces,calibration,searched,speed")
+    parser.add_argument("--only", default=",".join(PARTS))
     arguments = parser.parse_args()
     hosts = list(clips(corpus_root(arguments.data), arguments.speakers))
     marked = mark_all(hosts)
@@ -334,6 +257,7 @@ def main() -> None:
         "pieces": lambda: pieces(marked),
         "calibration": lambda: calibration(marked, arguments.keys),
         "searched": lambda: searched_calibration(marked, arguments.keys // 10),
+        "payloads": lambda: wrong_payloads(marked, arguments.keys // 10),
         "speed": lambda: speed(marked),
     }
     chosen = arguments.only.split(",")

@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from audio import SAMPLE_RATE_HZ, corpus, edits
 from audio.edits import CATALOGUE, CODEC2, codec2_is_installed
+from benchmarks.marked_clips import KEY, Marked, mark_all
 from benchmarks.report import Proportion, corpus_root, table, write
-from benchmarks.watermark import KEY, Marked, mark_all
 from generation.train.codec.recode import recoder
 from watermark import Detector, Outcome
 

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from audio import SAMPLE_RATE_HZ, edits
+from benchmarks.marked_clips import KEY, Marked, clips, mark_all
 from benchmarks.report import Proportion, corpus_root, table, write
-from benchmarks.watermark import KEY, Marked, clips, mark_all
 from watermark import ID_BITS, Codebook, Detector, Outcome, contradicts
 from watermark.issued import MAX_FALSE_ALARM_PROBABILITY, chance
 from watermark.keyed import features
