@@ -242,9 +242,7 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=120)
     parser.add_argument("--other-speakers", type=int, default=40, help="for edits without a goal")
     parser.add_argument("--edits", default="*", help="names or patterns of edits, for a part of the table")
-    parser.add_argument(
-        "--keys", type=int, default=1000, help="wrong keys a clip; searched, read: a tenth"
-    )
+    parser.add_argument("--keys", type=int, default=1000, help="wrong keys a clip; searched, read: a tenth")
     parser.add_argument("--visqol-speakers", type=int, default=12, help="a minute of work each")
     parser.add_argument("--only", default=",".join(PARTS))
     arguments = parser.parse_args()

@@ -165,7 +165,7 @@ def _denies(soft: Floats, pilot_z: float, code: Floats) -> bool:
 
 def _log_moment(unit: Floats, theta: float) -> float:
     """Return ln E[exp(theta * sum unit * C)] over uniform words of the tail-biting code; unit is [64, 4]."""
-    _, signs = payload.trellis()
+    signs = payload.branch_signs()
     branches = (np.exp(theta * (signs @ unit.T)) / 2).astype(np.float32)  # [state, predecessor, step]
     states = len(signs)
     product = np.eye(states, dtype=np.float32)

@@ -84,7 +84,7 @@ def packed_order(soft: Floats) -> Floats:
 
 
 def decode(key: Key, soft: Floats) -> int | None:
-    """Return the likeliest content id whose tag verifies, or None. 10 ms on one core.
+    """Return the likeliest content id whose tag verifies, or None. 5 ms on one core.
 
     `soft` [256]: correlation of each coded bit, positive for bit 0, all on one scale.
     """
@@ -107,19 +107,18 @@ def _tag(mac: hmac.HMAC, content_id: int) -> int:
 
 
 @cache
-def trellis() -> tuple[npt.NDArray[np.intp], Floats]:
-    """Return predecessors [state, 2] and the branch signs [state, 2, 4] that lead into each state.
+def branch_signs() -> Floats:
+    """Return the signs that are sent on each branch into each state [state, 2, 4].
 
-    A state holds the last 8 bits, the newest one on top; its predecessors differ in their oldest bit.
+    A state holds the last 8 bits, the newest one on top; what led to state s was state 2 s or 2 s + 1, modulo
+    256.
     """
     state = np.arange(_STATES)
-    predecessors = ((state[:, None] << 1) & (_STATES - 1)) | np.arange(2)[None, :]
-    newest = state >> (_MEMORY - 1)
-    register = (newest[:, None] << _MEMORY) | predecessors
-    signs = np.stack([1.0 - 2.0 * (np.bitwise_count(register & g) & 1) for g in _GENERATORS], axis=-1).astype(
+    before = ((state[:, None] << 1) & (_STATES - 1)) | np.arange(2)
+    register = (state[:, None] >> (_MEMORY - 1) << _MEMORY) | before
+    return np.stack([1.0 - 2.0 * (np.bitwise_count(register & g) & 1) for g in _GENERATORS], axis=-1).astype(
         np.float32
     )
-    return predecessors, signs
 
 
 def _convolve(bits_M: Bits) -> Bits:
@@ -139,26 +138,31 @@ def _likeliest(soft: Floats) -> Bits:
     A first lap round the trellis tells where a path may begin. In the second each state keeps the four best
     paths that lead to it; those that end in the state they began in are words.
     """
-    predecessors, signs = trellis()
-    branches = signs @ soft.reshape(PAYLOAD_BITS, len(_GENERATORS)).T  # [state, 2, step]
+    # A state and the one 128 further have the same two before them.
+    gains = branch_signs().reshape(2, -1, 2, len(_GENERATORS)) @ soft.reshape(PAYLOAD_BITS, -1).T
+    gains_MHS2 = np.ascontiguousarray(np.moveaxis(gains, -1, 0))
     begun_S = np.zeros(_STATES, np.float32)
-    for step in range(PAYLOAD_BITS):
-        begun_S = (begun_S[predecessors] + branches[:, :, step]).max(axis=1)
-    metric_SL = np.full((_STATES, _LISTED), -np.inf, np.float32)
-    metric_SL[:, 0] = begun_S
-    back = np.empty((PAYLOAD_BITS, _STATES, _LISTED), np.intp)
-    for step in range(PAYLOAD_BITS):
-        extended = metric_SL[predecessors] + branches[:, :, step, None]
-        extended = extended.reshape(_STATES, 2 * _LISTED)
-        back[step] = extended.argpartition(-_LISTED, axis=1)[:, -_LISTED:]
-        metric_SL = np.take_along_axis(extended, back[step], axis=1)
-    ends = np.repeat(np.arange(_STATES), _LISTED)
-    state, rank = ends, np.tile(np.arange(_LISTED), _STATES)
-    bits_NM = np.empty((len(ends), PAYLOAD_BITS), np.uint8)
+    for gain_HS2 in gains_MHS2:
+        longer = begun_S.reshape(-1, 2) + gain_HS2
+        begun_S = np.maximum(longer[..., 0], longer[..., 1]).ravel()
+    paths_SL = np.full((_STATES, _LISTED), -np.inf, np.float32)
+    paths_SL[:, 0] = begun_S
+    came_from = []  # path l of state s has place 4 s + l
+    for gain_HS2 in gains_MHS2:
+        longer = (paths_SL.reshape(-1, 2, _LISTED) + gain_HS2[..., None]).reshape(_STATES, -1)
+        chosen_SL = longer.argpartition(-_LISTED, axis=1)[:, -_LISTED:]
+        paths_SL = longer.ravel()[chosen_SL + _FIRST_LONGER]
+        came_from.append((chosen_SL + _FIRST_BEFORE).ravel())
+    ends = place = np.arange(_STATES * _LISTED)
+    bits_MN = np.empty((PAYLOAD_BITS, len(ends)), np.uint8)
     for step in range(PAYLOAD_BITS - 1, -1, -1):
-        bits_NM[:, step] = state >> (_MEMORY - 1)
-        branch, rank = np.divmod(back[step, state, rank], _LISTED)
-        state = predecessors[state, branch]
-    gained = np.where((state == ends) & (rank == 0), metric_SL.ravel() - begun_S[state], -np.inf)
+        bits_MN[step] = place >= len(ends) // 2  # the newest bit of its state
+        place = came_from[step][place]
+    closed = place == ends // _LISTED * _LISTED
+    gained = np.where(closed, paths_SL.ravel() - begun_S[place // _LISTED], -np.inf)
     likeliest = np.argsort(-gained)[:_LISTED]
-    return bits_NM[likeliest[np.isfinite(gained[likeliest])]]
+    return np.ascontiguousarray(bits_MN[:, likeliest[np.isfinite(gained[likeliest])]].T)
+
+
+_FIRST_LONGER = 2 * _LISTED * np.arange(_STATES)[:, None]
+_FIRST_BEFORE = _FIRST_LONGER % (_STATES * _LISTED)
