@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from registry.errors import DatabaseUnavailable, DatabaseUnsupported
 
-SCHEMA_REVISION = "0007"  # twin: the newest file in migrations/versions
+SCHEMA_REVISION = "0008"  # twin: the newest file in migrations/versions
 OLDEST_SERVER = 15
 POOL_CONNECTIONS = 10  # for worker threads; beside these one for the owner's lock
 POOL_TIMEOUT_S = 10.0

@@ -269,3 +269,20 @@ def test_the_same_weights_get_one_number(database: Database) -> None:
         first = generations.ensure_model(connection, "00" * 32, "1")
         assert generations.ensure_model(connection, "00" * 32, "1") == first
         assert generations.ensure_model(connection, "01" * 32, "2") != first
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE generation SET model = 'other'",
+        "UPDATE generation SET metadata = '{}'",
+        "UPDATE generation SET owner = 2, state = 'aborted', finished_at = now()",
+        "DELETE FROM generation",
+        "TRUNCATE generation CASCADE",
+    ],
+)
+def test_what_a_generation_was_begun_as_is_never_changed(database: Database, statement: str) -> None:
+    """Not even while it is open, and by the tables' owner."""
+    begin(database)
+    with pytest.raises(exc.IntegrityError, match="never changed"), database.transaction() as connection:
+        connection.execute(text(statement))

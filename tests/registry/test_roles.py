@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import exc, make_url, text
 
 from registry import (
     DatabaseUnsupported,
@@ -90,6 +90,27 @@ def test_what_was_released_is_beyond_the_role(restricted: str, statement: str) -
         database.transaction() as connection,
     ):
         connection.execute(text(statement))
+    database.close()
+
+
+@pytest.mark.parametrize("column", ["state", "finished_at", "num_samples", "pcm_sha256"])
+def test_a_generation_is_closed_once(restricted: str, column: str) -> None:
+    """The role may change these columns of one that is open, and of no other."""
+    database = Database(restricted)
+    with database.transaction() as connection:
+        new = [generations.begin(connection, NewGeneration("test", "1", "none", 24_000), 1) for _ in "ab"]
+        generations.finish(connection, new[0].generation_id, 24_000, bytes(32))
+        generations.abort(connection, new[1].generation_id)
+    changed = {"state": "'open'", "finished_at": "now()", "num_samples": "1", "pcm_sha256": "sha256('other')"}
+    for one in new:
+        with (
+            pytest.raises(exc.IntegrityError, match=r"is (complete|aborted) and never changed again"),
+            database.transaction() as connection,
+        ):
+            connection.execute(
+                text(f"UPDATE generation SET {column} = {changed[column]} WHERE generation_id = :one"),
+                {"one": one.generation_id},
+            )
     database.close()
 
 
