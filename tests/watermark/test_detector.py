@@ -58,6 +58,26 @@ def test_the_payload_survives_another_speed_tempo_and_pitch(
     assert result.segments[-1].end_s == pytest.approx(len(edited_T) / 24_000, abs=1.5)
 
 
+def test_a_piece_that_fits_as_it_is_does_not_hide_another_tempo(
+    detector: Detector, marked: dict[str, Floats]
+) -> None:
+    """An editor's stretch leaves tenths of a second as they were: one window has z = 5.3 unstretched."""
+    result = detector.detect(edits.apply(marked["kerstin_1"], "editor_tempo_1.1"), 24_000)
+    assert result.payload == CONTENT_ID
+    assert result.warp.tempo == pytest.approx(1.1, rel=0.003)
+    assert result.score > 15
+
+
+def test_a_mark_in_noise_that_is_not_read_is_still_found_as_it_is(
+    detector: Detector, marked: dict[str, Floats]
+) -> None:
+    """Neighbouring tempos fit it as well, less well."""
+    result = detector.detect(edits.apply(marked["kathleen_1"], "opus_8k"), 24_000)
+    assert result.outcome is Outcome.FOUND
+    assert result.payload is None
+    assert result.warp == Warp()
+
+
 def test_the_search_for_other_speeds_is_not_paid_for_by_those_who_need_none(
     detector: Detector, marked: dict[str, Floats], monkeypatch: pytest.MonkeyPatch
 ) -> None:

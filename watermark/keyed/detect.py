@@ -5,8 +5,9 @@ The order, with the numbers used below:
 (2) the pilot is searched in windows of 5 s and 2.5 s and in the whole, the best z is paid for by all trials;
 where it is not there, or nothing is read from it, a codeword is searched for (codeword.py): the pilot may
 have been taken out;
-(3) only when neither is there, other speeds, tempos and pitches are tried (resync.py). The stages share the
-false alarms, nine parts in ten to the pilot, so that what needs no search loses nothing to it;
+(3) only when neither is there, or nothing is read, other speeds, tempos and pitches are tried (resync.py):
+an editor's stretch leaves pieces of a tenth of a second as they were, which fit here and there. The stages
+share the false alarms, nine parts in ten to the pilot, so that what needs no search loses nothing to it;
 (4) the tempo of a mark found in (3) is made exact by how its offset drifts from window to window;
 (5) windows that agree on an offset are one track, a track is one marked recording; short audio, where (2)
 has one window, is searched in parts for that;
@@ -35,7 +36,7 @@ from watermark import payload
 from watermark.keyed import codeword, features, geometry, spans
 from watermark.keyed.codeword import CodewordSearch
 from watermark.keyed.geometry import HOP_SAMPLES, PERIOD_FRAMES, SAMPLE_RATE_HZ, TILE_FRAMES, Layout
-from watermark.keyed.resync import ResyncSearch
+from watermark.keyed.resync import Resync, ResyncSearch
 from watermark.keyed.search import (
     NUM_OFFSETS,
     PilotSearch,
@@ -102,34 +103,39 @@ class KeyedDetector:
         # (2)
         syncs = self._syncs(features_FK)
         plain = _Stage.of(max(sync.z for sync in syncs), len(syncs) * NUM_OFFSETS, PLAIN_SHARE)
-        found = None
+        found = []
         if plain.reached:
-            found = self._found(plain, UNCHANGED, features_FK, self._with_short(features_FK, syncs))
-        if found is not None and found.payload is not None:
-            return found
+            found.append(self._found(plain, UNCHANGED, features_FK, self._with_short(features_FK, syncs)))
+            if found[0].payload is not None:
+                return found[0]
         words = self._codeword_syncs(features_FK)
         worded = _Stage.of(max(sync.z for sync in words), len(words) * NUM_OFFSETS, CODEWORD_SHARE)
         if worded.reached:
-            by_word = self._found(worded, UNCHANGED, features_FK, [w for w in words if w.z >= worded.limit])
-            if found is None or by_word.payload is not None:
-                return by_word
-        if found is not None:
-            return found
+            strong = [word for word in words if word.z >= worded.limit]
+            found.append(self._found(worded, UNCHANGED, features_FK, strong))
+            if found[-1].payload is not None:
+                return found[-1]
         # (3)
         hit = self._resync.best(wav_T, lambda z, trials: _Stage.of(z, trials, WARPED_SHARE).reached)
         warped = _Stage.of(hit.z, hit.num_trials, WARPED_SHARE)
-        if not warped.reached:
-            likelier = min(plain, worded, warped, key=lambda stage: stage.p_false)
-            return Detection(Outcome.NOT_FOUND, likelier.z, likelier.limit, likelier.p_false, None)
-        # (4)
+        if warped.reached:
+            found.append(self._warped(wav_T, hit, warped))
+        if found:
+            return max(found, key=lambda one: (one.payload is not None, one.score))
+        likelier = min(plain, worded, warped, key=lambda stage: stage.p_false)
+        return Detection(Outcome.NOT_FOUND, likelier.z, likelier.limit, likelier.p_false, None)
+
+    def _warped(self, wav_T: Floats, hit: Resync, stage: _Stage) -> Detection:
+        """Return the evidence of a mark that is there at another speed, tempo or pitch: (4) to (7)."""
         warp = self._resync.refined(wav_T, hit)
         features_FK = features.tile_features(wav_T, warp)
-        moved = drift([sync for sync in self._syncs(features_FK) if sync.z >= plain.limit])
+        limit = threshold(MAX_FALSE_ALARM_PROBABILITY, len(windows(len(features_FK))) * NUM_OFFSETS)
+        moved = drift([sync for sync in self._syncs(features_FK) if sync.z >= limit])
         if abs(moved) * len(features_FK) > 1:
             warp = replace(warp, tempo=warp.tempo * (1 + moved))
             features_FK = features.tile_features(wav_T, warp)
         syncs = self._with_short(features_FK, self._syncs(features_FK))
-        return self._found(warped, warp, features_FK, syncs)
+        return self._found(stage, warp, features_FK, syncs)
 
     def marked_off(self, wav_T: Floats, found: Detection, content_ids: Mapping[int, int]) -> Detection:
         """Return what was found in the 24 kHz waveform, unread marks marked off anew by the codewords of
