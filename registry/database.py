@@ -10,7 +10,7 @@ to try again.
 
 import importlib.util
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg2
@@ -40,9 +40,11 @@ _migrating = threading.Lock()  # Alembic keeps the running migration in module g
 class Database:
     """One database with the registry's schema. Safe to share between threads, not across a fork."""
 
-    def __init__(self, url: str) -> None:
-        """Checks the URL's form only; nothing is connected yet. Raises `DatabaseUnsupported`."""
+    def __init__(self, url: str, missed: Callable[[], None] | None = None) -> None:
+        """Checks the URL's form only; nothing is connected yet. `missed` is called when the server does not
+        answer, and may start it. Raises `DatabaseUnsupported`."""
         self.url = _parse(url)
+        self._missed = missed
         self.engine = create_engine(
             self.url,
             pool_size=POOL_CONNECTIONS,
@@ -113,6 +115,8 @@ class Database:
                 f"the database cannot do this now ({reason}): look at its disk and at what else uses it, "
                 "then try again"
             )
+        if self._missed is not None:
+            self._missed()
         return DatabaseUnavailable(
             f"the database does not answer ({reason}): see that {where} runs, then try again"
         )

@@ -97,7 +97,7 @@ class Registry:
             database = Database(str(location))
         else:
             server = EmbeddedServer.attach(Path(location))
-            database = Database(server.url())
+            database = Database(server.url(), server.revive_soon)
             index_dir = index_dir or server.cluster.data_dir / "index"
             log_files = log_files or LogFiles.in_folder(server.cluster.data_dir)
         try:

@@ -1,17 +1,20 @@
 """Share one embedded server between processes: the first starts it, the last one out stops it.
 
 Users are counted by the kernel: each holds `users.lock` shared for as long as it lives, and who can get it
-exclusively is alone. No list of processes, so nothing goes stale when one is killed.
+exclusively is alone. No list of processes, so nothing goes stale when one is killed. A server that ends under
+its users, killed for want of memory say, is started again by the first of them that misses it.
 
 What a crash leaves, step by step:
   attach (1) before the server runs: nothing; (2) after: a running server, which the next process attaches to
   and the last clean `detach` stops, or `stop(data_dir)`;
-  detach (3) before the stop: as (2); (4) while it stops: a server that ends by itself; the next attach waits.
+  detach (3) before the stop: as (2); (4) while it stops: a server that ends by itself; the next attach waits;
+  revive: as attach.
 """
 
 import fcntl
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +31,7 @@ from registry.postgres.cluster import PORT, SUPERUSER, Cluster, connect
 log = logging.getLogger(__name__)
 
 DATABASE = "earmark"
+REVIVE_EVERY_S = 5.0  # at most: what ends each time it is started is left to who reads the log
 LOCK_TIMEOUT_S = 660.0  # longer than a start may take: cluster.START_TIMEOUT_S
 
 
@@ -38,6 +42,8 @@ class EmbeddedServer:
         self.cluster = cluster
         self.socket_folder = socket_folder
         self._users_lock: int | None = users_lock
+        self._reviving = threading.Lock()
+        self._revived_s = -REVIVE_EVERY_S
 
     @classmethod
     def attach(cls, data_dir: Path) -> Self:
@@ -49,7 +55,7 @@ class EmbeddedServer:
         """
         account = server_account()
         data_dir = _prepare(data_dir, account)
-        with _exclusive(data_dir / "start.lock"):
+        with exclusive(data_dir / "start.lock"):
             users_lock = _open_lock(data_dir / "users.lock")
             try:
                 fcntl.flock(users_lock, fcntl.LOCK_SH)  # does not wait: exclusive only under the start lock
@@ -76,13 +82,38 @@ class EmbeddedServer:
         )
         return url.render_as_string(hide_password=False)
 
+    def revive_soon(self) -> None:
+        """Start the server again if it has ended, in a thread: for whoever finds that it does not answer.
+
+        Returns at once. Does nothing while that is under way, was tried a moment ago, or after `detach`.
+        """
+        if self._users_lock is None or not self._reviving.acquire(blocking=False):
+            return
+        if time.monotonic() - self._revived_s < REVIVE_EVERY_S:
+            self._reviving.release()
+            return
+        threading.Thread(target=self._revive, name="postgres-revival", daemon=True).start()
+
+    def _revive(self) -> None:
+        try:
+            with exclusive(self.cluster.data_dir / "start.lock"):
+                if self._users_lock is not None and self.cluster.answering_socket() is None:
+                    log.warning("PostgreSQL in %s does not answer: starting it again", self.cluster.path)
+                    self.cluster.start_or_attach(self.cluster.ensure_created())
+                    log.warning("PostgreSQL in %s answers again", self.cluster.path)
+        except DataFolderError:
+            log.exception("PostgreSQL could not be started again; it is tried again when it is missed next")
+        finally:
+            self._revived_s = time.monotonic()
+            self._reviving.release()
+
     def detach(self) -> None:
         """Leave; stops the server when nobody else uses it. Close every connection first. Safe to repeat."""
         users_lock, self._users_lock = self._users_lock, None
         if users_lock is None:
             return
         try:
-            with _exclusive(self.cluster.data_dir / "start.lock"):
+            with exclusive(self.cluster.data_dir / "start.lock"):
                 if _try_exclusive(users_lock):
                     self.cluster.stop()  # (3) (4)
         finally:
@@ -105,7 +136,7 @@ def stop(data_dir: Path) -> bool:
     data_dir = data_dir.resolve()
     if not (data_dir / "start.lock").exists():
         raise DataFolderError(f"{data_dir} is not a data folder: there is no start.lock in it")
-    with _exclusive(data_dir / "start.lock"):
+    with exclusive(data_dir / "start.lock"):
         users_lock = _open_lock(data_dir / "users.lock")
         try:
             if not _try_exclusive(users_lock):
@@ -162,7 +193,8 @@ def _try_exclusive(descriptor: int) -> bool:
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file that one process at a time may hold. Raises `DataFolderError` after LOCK_TIMEOUT_S."""
     descriptor = _open_lock(path)
     try:
         started_s = reported_s = time.monotonic()

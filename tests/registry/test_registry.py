@@ -1,5 +1,6 @@
 """The facade, with the real network, index and server: register, look up, follow other processes, restart."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from registry.fingerprint.windows import Fingerprinter
 from registry.generations import uuid7
 from registry.index import WindowIndex
 from registry.postgres import EmbeddedServer
+from registry.postgres.server import exclusive
 from tests.conftest import stop_at_once
 from tests.registry.plain import speech
 from tests.registry.test_changelog import age_changelog
@@ -324,6 +326,27 @@ def test_many_threads_may_use_one_registry(registry: Registry) -> None:
     assert len(rows) == len(set(rows)) == 16 * 3
 
 
+def test_a_killed_server_comes_back_under_an_open_registry(data_dir: Path) -> None:
+    """Nobody runs a command on the folder: who asks first hears that it is away, and starts it by that."""
+    with Registry.open(data_dir) as registry:
+        before = registry.register(speech(96_000, 1), 24_000)
+        pid = (data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+        with pytest.raises(DatabaseUnavailable):
+            registry.count_generations()
+        deadline_s = time.monotonic() + 60.0
+        while True:
+            try:
+                after = registry.register(speech(96_000, 2), 24_000)
+                break
+            except DatabaseUnavailable:
+                assert time.monotonic() < deadline_s
+                time.sleep(0.1)
+        for name, seed in ((before, 1), (after, 2)):
+            found = registry.match(speech(96_000, seed), 24_000)
+            assert found.matches[0].generation_id == name
+
+
 def test_a_server_that_is_stopped_at_once_loses_nothing_and_is_used_again(data_dir: Path) -> None:
     """`pg_ctl stop -m immediate` under an open registry, then a restart."""
     with Registry.open(data_dir) as registry:
@@ -331,9 +354,14 @@ def test_a_server_that_is_stopped_at_once_loses_nothing_and_is_used_again(data_d
         left_open = registry.begin(NEW).generation_id
         assert registry._server is not None
         stop_at_once(registry._server.cluster)
-        for call in (lambda: registry.generations(1), lambda: registry.begin(NEW), registry.index.catch_up):
-            with pytest.raises(DatabaseUnavailable, match="does not answer"):
-                call()
+        with exclusive(data_dir / "start.lock"):  # or it would be back before the third call
+            for call in (
+                lambda: registry.generations(1),
+                lambda: registry.begin(NEW),
+                registry.index.catch_up,
+            ):
+                with pytest.raises(DatabaseUnavailable, match="does not answer"):
+                    call()
         with EmbeddedServer.attach(data_dir):
             assert registry.generation(before).state is GenerationState.COMPLETE
             recording = registry.recording(left_open)

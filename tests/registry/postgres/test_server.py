@@ -6,8 +6,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def run(server: EmbeddedServer, statement: str) -> object:
             return cursor.fetchone() if cursor.description else None
     finally:
         connection.close()
+
+
+def soon(ask: Callable[[], object]) -> object:
+    """What it answers as soon as the server does."""
+    deadline_s = time.monotonic() + 30.0
+    while True:
+        try:
+            return ask()
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
 
 
 def postmaster(data_dir: Path) -> int:
@@ -172,6 +184,31 @@ def test_a_killed_server_recovers_what_was_committed(data_dir: Path) -> None:
         os.kill(postmaster(data_dir), signal.SIGKILL)
         with EmbeddedServer.attach(data_dir) as again:  # while `server` still counts as a user
             assert run(again, "SELECT answer FROM kept") == (42,)
+
+
+def test_a_server_that_was_killed_is_started_again_by_who_misses_it(data_dir: Path) -> None:
+    """Once, however many threads miss it, and on the socket where all its users look for it."""
+    with EmbeddedServer.attach(data_dir) as server:
+        run(server, "CREATE TABLE kept AS SELECT 42 AS answer")
+        killed = postmaster(data_dir)
+        os.kill(killed, signal.SIGKILL)
+        threads = [threading.Thread(target=server.revive_soon) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        assert soon(lambda: run(server, "SELECT answer FROM kept")) == (42,)
+        assert postmaster(data_dir) != killed
+        alive = postmaster(data_dir)
+        server.revive_soon()
+        time.sleep(0.5)
+        assert postmaster(data_dir) == alive
+
+
+def test_a_server_that_nobody_uses_any_more_is_not_started_again(data_dir: Path) -> None:
+    with EmbeddedServer.attach(data_dir) as server:
+        pass
+    server.revive_soon()
+    time.sleep(0.5)
+    assert not (data_dir / "postgres/cluster/postmaster.pid").exists()
 
 
 def test_a_process_number_that_was_given_to_another_process_is_not_a_server(data_dir: Path) -> None:
