@@ -15,6 +15,7 @@ again.
 """
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from registry.errors import DatabaseUnsupported, RegistryInputError
 from registry.postgres import EmbeddedServer, binaries
 from registry.tables import IdentityRow
 
+DUMPED_FROM = re.compile(r"^;\s+Dumped from database version: (\d+)", re.MULTILINE)  # of pg_restore --list
+
 
 def backup(location: Path | str, file: Path) -> int:
     """Write `file`, in place of what was there; returns its bytes. The database stays as it is, one of an
@@ -38,7 +41,7 @@ def backup(location: Path | str, file: Path) -> int:
         partial = file.with_name(f".{file.name}.part")
         try:
             _run("pg_dump", database, "--format=custom", "--no-owner", "--no-privileges", f"--file={partial}")
-            _require_registry(database, partial, "there is no registry to back up: is it the right place?")
+            _require_registry(partial, "there is no registry to back up: is it the right place?")
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
             partial.replace(file)  # (2)
@@ -59,10 +62,11 @@ def restore(location: Path | str, file: Path) -> int:
         with database.transaction() as connection:
             if inspect(connection).get_table_names():
                 raise RegistryInputError("the database is not empty: restore into a new one")
-        _require_registry(database, file, f"{file} is a backup of something else, not of a registry")
-        _run(
-            "pg_restore", database, "--no-owner", "--single-transaction", "--exit-on-error", str(file)
-        )  # (1)
+        _require_registry(file, f"{file} is a backup of something else, not of a registry")
+        try:  # (1)
+            _run("pg_restore", database, "--no-owner", "--single-transaction", "--exit-on-error", str(file))
+        except RegistryInputError as exc:
+            raise _explained(database, file, exc) from exc
         with database.transaction() as connection:
             connection.execute(text("UPDATE registry_identity SET registry_id = gen_random_uuid()"))
         database.prepare()  # a backup of an older release
@@ -85,27 +89,48 @@ def _opened(location: Path | str) -> Iterator[Database]:
             server.detach()
 
 
-def _require_registry(database: Database, file: Path, otherwise: str) -> None:
+def _require_registry(file: Path, otherwise: str) -> None:
     """Raises `RegistryInputError` when the file cannot be read back, or holds no registry."""
-    if f" {IdentityRow.__tablename__} " not in _run(
-        "pg_restore", database, "--list", str(file), connects=False
-    ):
+    if f" {IdentityRow.__tablename__} " not in _list(file):
         raise RegistryInputError(otherwise)
 
 
-def _run(program: str, database: Database, *arguments: str, connects: bool = True) -> str:
+def _explained(database: Database, file: Path, failed: RegistryInputError) -> RegistryInputError:
+    """Why it failed, where that is known: a dump may say what an older server does not understand."""
+    made_by, server = DUMPED_FROM.search(_list(file)), _major(database)
+    if made_by is None or int(made_by[1]) <= server:
+        return failed
+    return RegistryInputError(
+        f"{file} is a backup of PostgreSQL {made_by[1]}, which PostgreSQL {server} cannot read: restore it "
+        f"into a server of version {made_by[1]} or newer, or into a new data folder, whose server is version "
+        f"{binaries.installed()[0].major} ({failed})"
+    )
+
+
+def _list(file: Path) -> str:
+    """The table of contents; the newest program reads what any older one wrote."""
+    return _output([binaries.installed()[0].program("pg_restore"), "--list", str(file)])
+
+
+def _major(database: Database) -> int:
     with database.transaction() as connection:
-        major = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+        return int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+
+
+def _run(program: str, database: Database, *arguments: str) -> str:
+    major = _major(database)
     chosen = [one for one in binaries.installed() if one.major >= max(major, OLDEST_SERVER)]
     if not chosen:
         raise DatabaseUnsupported(f"no {program} here knows PostgreSQL {major}: use that server's own")
-    command = [chosen[-1].program(program), *arguments]
-    if connects:
-        command.insert(1, f"--dbname={_conninfo(database.url)}")
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": database.url.password or ""}
+    command = [chosen[-1].program(program), f"--dbname={_conninfo(database.url)}", *arguments]
+    return _output(command, database.url.password or "")
+
+
+def _output(command: list[str], password: str = "") -> str:
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "PGPASSWORD": password}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RegistryInputError(f"{program} failed: {done.stderr.strip() or done.returncode}")
+        raise RegistryInputError(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.returncode}")
     return done.stdout
 
 

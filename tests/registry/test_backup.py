@@ -10,6 +10,7 @@ from registry import Registry, RegistryInputError
 from registry.backup import _run, backup, restore
 from registry.database import Database
 from registry.postgres import EmbeddedServer
+from registry.postgres.binaries import installed
 from tests.conftest import empty_database
 
 CLIP = Path(__file__).parents[1] / "assets/amelia.flac"
@@ -134,3 +135,20 @@ def test_a_backup_of_something_else_is_not_restored(embedded_server: EmbeddedSer
         with pytest.raises(RegistryInputError, match="not of a registry"):
             restore(url, tmp_path / "file")
         Registry.open(url).close()
+
+
+def test_a_backup_of_a_newer_server_says_where_it_can_be_restored(
+    embedded_server: EmbeddedServer, debian_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """What pg_restore says of it is "unsupported version (1.16) in file header"."""
+    with empty_database(embedded_server) as url, empty_database(debian_server) as older:
+        Registry.open(url).close()
+        backup(url, tmp_path / "file")
+        newer = installed()[0].major
+        said = rf"backup of PostgreSQL {newer}, which PostgreSQL 15 cannot read: .* {newer} or newer"
+        with pytest.raises(RegistryInputError, match=said):
+            restore(older, tmp_path / "file")
+        database = Database(older)
+        with database.transaction() as connection:
+            assert not inspect(connection).get_table_names()
+        database.close()
