@@ -1,5 +1,8 @@
 """GET /readyz: each part broken for real is noticed, named, and nothing else with it; mended, it is ready."""
 
+import os
+import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +14,7 @@ from sqlalchemy import URL, create_engine, text
 from api.access.secret import ServerSecret
 from registry.log import LogFiles
 from registry.log.signer import Signer
+from registry.postgres.server import exclusive
 from tests.api.conftest import Server, serving
 from watermark import Key
 
@@ -165,3 +169,23 @@ def test_too_little_room_on_the_disk_is_not_ready() -> None:
         assert [part for part in PARTS if answer.json()["checks"][part] != "ok"] == ["disk"]
         assert "EARMARK_MIN_FREE_DISK_BYTES" in answer.json()["checks"]["disk"]
         assert_tells_strangers_nothing(full, answer.text)
+
+
+def test_a_database_that_died_comes_back_by_itself(victim: Server) -> None:
+    """Not ready and 503 with Retry-After meanwhile; what was answered before is found afterwards."""
+    marked = victim.mark("kathleen_1")
+    data_dir = victim.service.settings.data_dir
+    with exclusive(data_dir / "start.lock"):  # until both were asked
+        os.kill(int((data_dir / "postgres/cluster/postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+        away = victim.anonymous.get("/readyz")
+        asked = victim.anonymous.get(f"/v1/generations/{uuid.uuid4()}")
+    assert away.status_code == asked.status_code == 503
+    assert away.json()["checks"]["database"] != "ok"
+    assert asked.headers["Retry-After"]
+    deadline_s = time.monotonic() + 120
+    while victim.anonymous.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+    found = victim.detect(marked.data)
+    assert marked.generation_id in str(found)
+    assert victim.mark("kerstin_1").generation_id != marked.generation_id
