@@ -42,7 +42,7 @@ from generation.train.speech.scenes import Scenes
 from generation.train.speech.voice import Voice, begin, begin_with
 
 SHOWN_STEPS = 50
-SAMPLING = Sampling(temperature=0.0, top_k=30, text_temperature=0.9, text_top_k=25)
+SAMPLING = Sampling(temperature=0.1, top_k=30, text_temperature=0.9, text_top_k=25)
 GUIDANCE = Guidance(coefficient=2.0, without_text=True)
 Report = Callable[[str], None]
 
