@@ -92,7 +92,13 @@ class EmbeddedServer:
         if time.monotonic() - self._revived_s < REVIVE_EVERY_S:
             self._reviving.release()
             return
-        threading.Thread(target=self._revive, name="postgres-revival", daemon=True).start()
+        try:
+            threading.Thread(target=self._revive, name="postgres-revival", daemon=True).start()
+        except (
+            RuntimeError
+        ) as exc:  # no memory for a thread: who asked must still hear that the server is away
+            self._reviving.release()
+            log.warning("PostgreSQL cannot be started again yet: %s", exc)
 
     def _revive(self) -> None:
         try:
